@@ -1,0 +1,177 @@
+"""Any ONNX classifier in, a `Network` in normal form out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modhub.errors import InvalidNetwork, NotFound
+from modhub.network.network import BATCH, OPSET, Network
+from modhub.network.onnx_file import from_model
+from modhub.network.passes.arithmetic import fold_arithmetic
+from modhub.network.passes.batchnorm import fold_batchnorm
+from modhub.network.passes.clean import drop_unused, remove_identities
+from modhub.network.passes.constants import fold_constants
+from modhub.network.passes.linear import normalise_linear
+from modhub.network.passes.logits import expose_logits
+from modhub.network.passes.names import make_names_safe
+from modhub.network.passes.selection import shortcuts_to_convolutions
+from modhub.network.shapes import infer_shapes
+from modhub.spec.ports import InputPort
+
+if TYPE_CHECKING:
+    import onnx
+
+MAX_MODEL_BYTES = 2**31 - 1
+"""Protobuf cannot hold more; larger models keep their weights in files beside the graph."""
+
+NAMES = {"image": "image", "tokens": "tokens", "features": "features", "audio": "audio"}
+
+PASSES = (
+    make_names_safe,
+    remove_identities,
+    fold_batchnorm,
+    shortcuts_to_convolutions,
+    normalise_linear,
+    fold_arithmetic,
+    expose_logits,
+    drop_unused,
+)
+
+
+def load(source: str | Path | bytes) -> Network:
+    """Return the ONNX classifier at a path, or in bytes, as a network in normal form.
+
+    Normal form: opset 20, default operator domain, constants and batch-norm folded, fully connected layers as `Gemm`
+    with weights ``[out, in]`` and a bias, parameter-free shortcuts (slice and pad) as 1x1 convolutions with a 0/1
+    matrix, a final softmax removed, safe and unique names, no metadata of the exporter. The function computed is the
+    same up to rounding.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidNetwork: it is no ONNX model, not a classifier with one input and one output ``[batch, classes]``, or its
+            shapes are unknown before running.
+        UnsupportedOperator: it holds an operator outside the default domain.
+    """
+    model = simplified(_parse(source))
+    network = from_model(model, external={}, input_port=_input_port(model))
+    for rewrite in PASSES:
+        network = rewrite(network)
+    return _with_contract(network)
+
+
+def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model at opset 20 with local functions inlined and everything constant folded.
+
+    Raises:
+        InvalidNetwork: the model is malformed or cannot be converted.
+    """
+    from onnx import checker, inliner
+
+    try:
+        checker.check_model(model)
+        if model.functions:
+            model = inliner.inline_local_functions(model)
+    except (checker.ValidationError, RuntimeError, ValueError) as error:
+        raise InvalidNetwork(f"is not a valid ONNX model: {_first_line(error)}") from error
+    return fold_constants(_converted(model))
+
+
+def _parse(source: str | Path | bytes) -> onnx.ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        if isinstance(source, bytes):
+            return onnx.load_model_from_string(source)
+        path = Path(source)
+        if not path.is_file():
+            raise NotFound(f"there is no file {str(path)!r}")
+        if path.stat().st_size > MAX_MODEL_BYTES:
+            raise InvalidNetwork(f"is larger than {MAX_MODEL_BYTES} bytes, keep its weights as external data", file=path.name)
+        return onnx.load(path)
+    except DecodeError as error:
+        name = "" if isinstance(source, bytes) else str(source)
+        raise InvalidNetwork("is not an ONNX model: the bytes cannot be decoded", file=name) from error
+    except (onnx.checker.ValidationError, OSError) as error:
+        raise InvalidNetwork(f"cannot be read: {_first_line(error)}", file=str(source)[:200]) from error
+
+
+def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
+    from onnx import version_converter
+
+    versions = {entry.domain: entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")}
+    version = next(iter(versions.values()), None)
+    if version is None:
+        raise InvalidNetwork("imports no version of the default operator domain")
+    if version == OPSET:
+        return model
+    try:
+        return version_converter.convert_version(model, OPSET)
+    except (RuntimeError, ValueError) as error:
+        problem = f"cannot be converted from opset {version} to {OPSET}: {_first_line(error)}"
+        raise InvalidNetwork(problem) from error
+
+
+def _input_port(model: onnx.ModelProto) -> InputPort:
+    arrays = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in arrays]
+    if len(inputs) != 1 or len(model.graph.output) != 1:
+        names = f"{[value.name for value in inputs]} -> {[value.name for value in model.graph.output]}"
+        raise InvalidNetwork(f"expected one input and one output, got {names}")
+    return port_of(inputs[0])
+
+
+def port_of(value: onnx.ValueInfoProto) -> InputPort:
+    """Return the input contract that a graph input suggests by its type and shape.
+
+    Raises:
+        InvalidNetwork: no contract fits, or a dimension other than the batch is unknown.
+    """
+    from onnx import TensorProto
+
+    tensor = value.type.tensor_type
+    sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
+    if not sizes or None in sizes[1:]:
+        raise InvalidNetwork(f"input {value.name!r} has shape {sizes}: every dimension but the batch must be a number")
+    shape = (BATCH, *(int(size) for size in sizes[1:] if size is not None))
+    if tensor.elem_type == TensorProto.INT64 and len(shape) == 2:
+        return InputPort(name=value.name, kind="tokens", dtype="int64", shape=shape)
+    if tensor.elem_type != TensorProto.FLOAT:
+        kind = TensorProto.DataType.Name(tensor.elem_type).lower()
+        raise InvalidNetwork(f"input {value.name!r} holds {kind}: expected float32, or int64 for tokens [batch, length]")
+    return _float_port(value.name, shape)
+
+
+def _float_port(name: str, shape: tuple[int | str, ...]) -> InputPort:
+    if len(shape) == 2:
+        return InputPort(name=name, kind="features", dtype="float32", shape=shape)
+    if len(shape) == 3:
+        return InputPort(name=name, kind="audio", dtype="float32", shape=shape)
+    if len(shape) == 4:
+        layout = "NHWC" if shape[3] in (1, 3) and shape[1] not in (1, 3) else "NCHW"
+        channels = shape[3] if layout == "NHWC" else shape[1]
+        color = {1: "gray", 3: "RGB"}.get(int(channels))
+        return InputPort(
+            name=name, kind="image", dtype="float32", layout=layout, shape=shape, range=(0.0, 1.0), color=color
+        )
+    raise InvalidNetwork(f"input {name!r} has {len(shape)} dimensions: expected 2 (features), 3 (audio) or 4 (images)")
+
+
+def _with_contract(network: Network) -> Network:
+    shape = infer_shapes(network)[network.output]
+    if len(shape) != 2 or shape[0] != BATCH or not isinstance(shape[1], int) or shape[1] < 2:
+        raise InvalidNetwork(f"its output {network.output!r} has shape {list(shape)}: a classifier's is [batch, classes]")
+    return _canonical_names(network.replace(output_shape=shape))
+
+
+def _canonical_names(network: Network) -> Network:
+    from modhub.network.passes.names import rename
+
+    wanted = {network.input.name: NAMES[network.input.kind], network.output: "logits"}
+    return rename(network, wanted)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__

@@ -1,0 +1,199 @@
+"""A decomposition as packages: one base and one package per class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modhub.network.cost import macs
+from modhub.network.modules import kernels, kernels_kept
+from modhub.network.network import BATCH, IR_VERSION, OPSET
+from modhub.network.onnx_file import WEIGHTS_FILE, fingerprint, to_onnx
+from modhub.network.slice import SCORE, sliced
+from modhub.package.delta import DELTA_FILE, to_delta
+from modhub.package.package import GRAPH_FILE, MANIFEST_FILE, Package
+from modhub.package.sites_file import SITES_FILE, sites_to_json
+from modhub.spec.digests import FileRecord, sha256
+from modhub.spec.manifest import ClassLabel, Dependency, Manifest, Metric, Parent, Runtime
+from modhub.spec.names import slug
+from modhub.spec.ports import OutputPort
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from modhub.network.modules import ClassModule, Decomposition
+    from modhub.network.network import Network
+
+BASE = "base"
+RUNTIME = Runtime(opset={"": OPSET}, ir_version=IR_VERSION, onnxruntime=">=1.27")
+FORMS = ("delta", "standalone")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """What is said about all packages of one packing.
+
+    `created` is an RFC 3339 time in UTC; it is a parameter because equal input must give equal bytes. `forms` are the
+    forms that modules carry: ``delta`` (masks over the base), ``standalone`` (own sliced graph and weights), or both.
+    """
+
+    version: str = "1.0.0"
+    created: str = "2026-01-01T00:00:00Z"
+    license: str = "LicenseRef-Unknown"
+    authors: tuple[str, ...] = ()
+    homepage: str | None = None
+    parent_name: str = "parent"
+    labels: tuple[str, ...] = ()
+    forms: tuple[str, ...] = ("delta",)
+
+
+def pack(decomposition: Decomposition, release: Release) -> tuple[Package, ...]:
+    """Return the base package and one package per class module; the base comes first.
+
+    Packing equal decompositions gives equal bytes.
+
+    Raises:
+        InvalidName: two classes have names that make the same package name.
+        DecomposeError: a module does not fit its parent.
+    """
+    return tuple(iterate_packages(decomposition, release))
+
+
+def iterate_packages(decomposition: Decomposition, release: Release) -> Iterator[Package]:
+    """Yield the same packages as `pack`, one at a time, so that a thousand need no memory for a thousand."""
+    names = package_names([module.label for module in decomposition.modules])
+    base = pack_base(decomposition, release)
+    yield base
+    parent_macs = macs(decomposition.parent)
+    for name, module in zip(names, decomposition.modules, strict=True):
+        yield pack_module(decomposition, module, release, name=name, base=base, parent_macs=parent_macs)
+
+
+def package_names(labels: Sequence[str]) -> list[str]:
+    """Return a package name per class label.
+
+    Raises:
+        InvalidName: two labels make the same name, or one makes the name of the base.
+    """
+    from modhub.errors import InvalidName
+
+    names: dict[str, str] = {BASE: "the base package"}
+    for label in labels:
+        name = slug(label)
+        if name in names:
+            raise InvalidName(f"classes {label!r} and {names[name]!r} would both be packaged as {name!r}")
+        names[name] = label
+    return [slug(label) for label in labels]
+
+
+def pack_base(decomposition: Decomposition, release: Release) -> Package:
+    """Return the parent's graph, weights and sites as a package."""
+    network = decomposition.parent
+    graph, weights = to_onnx(network)
+    identity = fingerprint(network)
+    count = int(network.output_shape[-1])
+    labels = release.labels or tuple(f"class-{row}" for row in range(count))
+    accuracy = decomposition.parent_metrics.get("accuracy")
+    files = {GRAPH_FILE: graph, WEIGHTS_FILE: weights, SITES_FILE: sites_to_json(decomposition.sites)}
+    manifest = _manifest(
+        network,
+        release,
+        kind="base",
+        name=BASE,
+        summary=f"{release.parent_name}: a classifier of {count} classes, the base of class modules",
+        classes=tuple(ClassLabel(name=label, parent_index=row) for row, label in enumerate(labels)),
+        output=OutputPort(name=network.output, shape=(BATCH, count), semantic="logits"),
+        parent=Parent(
+            name=release.parent_name, sha256=identity, classes=count, accuracy=accuracy.value if accuracy else None
+        ),
+        metrics={
+            **decomposition.parent_metrics,
+            "parameters": Metric(value=float(network.parameters)),
+            "macs": Metric(value=float(macs(network))),
+        },
+        forms={"standalone": files},
+    )
+    return seal(manifest, files)
+
+
+def pack_module(
+    decomposition: Decomposition,
+    module: ClassModule,
+    release: Release,
+    *,
+    name: str,
+    base: Package,
+    parent_macs: int,
+) -> Package:
+    """Return one class module as a package in the forms that the release asks for."""
+    network, sites = decomposition.parent, decomposition.sites
+    parent = base.manifest.parent
+    assert parent is not None
+    part = sliced(network, sites, module)
+    forms: dict[str, dict[str, bytes]] = {}
+    if "delta" in release.forms:
+        forms["delta"] = {DELTA_FILE: to_delta(network, sites, module, base=parent.sha256)}
+    if "standalone" in release.forms:
+        graph, weights = to_onnx(part)
+        forms["standalone"] = {GRAPH_FILE: graph, WEIGHTS_FILE: weights}
+    manifest = _manifest(
+        network,
+        release,
+        kind="module",
+        name=name,
+        summary=f"Scores the class {module.label!r}; split from {release.parent_name} by {decomposition.method.name}",
+        classes=(ClassLabel(name=module.label, parent_index=module.row),),
+        output=OutputPort(name=SCORE, shape=(BATCH, 1), semantic="logit", calibration=module.calibration),
+        provides=(f"class:{name}",),
+        dependencies=(_base_dependency(base, release),) if "delta" in forms else (),
+        parent=parent,
+        method=decomposition.method,
+        data=decomposition.data,
+        metrics={**module.metrics, **_sizes(decomposition, module, part, parent_macs)},
+        forms=forms,
+    )
+    return seal(manifest, {name: data for files in forms.values() for name, data in files.items()})
+
+
+def _base_dependency(base: Package, release: Release) -> Dependency:
+    return Dependency(package="./base", version=f"=={release.version}", sha256=sha256(base.files[MANIFEST_FILE]))
+
+
+def _sizes(
+    decomposition: Decomposition, module: ClassModule, part: Network, parent_macs: int
+) -> dict[str, Metric]:
+    tail = decomposition.sites.after(decomposition.parent, decomposition.cut)
+    total = max(1, kernels(tail))
+    return {
+        "kernels_kept": Metric(value=round(kernels_kept(tail, module.kept) / total, 6), n=total),
+        "weights_kept": Metric(value=round(part.parameters / decomposition.parent.parameters, 6)),
+        "macs": Metric(value=round(macs(part) / parent_macs, 6)),
+    }
+
+
+
+
+def _manifest(network: Network, release: Release, *, forms: Mapping[str, Mapping[str, bytes]], **fields: object) -> Manifest:
+    return Manifest(
+        version=release.version,
+        created=release.created,
+        license=release.license,
+        authors=release.authors,
+        homepage=release.homepage,
+        input=network.input,
+        runtime=RUNTIME,
+        forms={
+            form: tuple(record(name, data) for name, data in sorted(files.items())) for form, files in forms.items()
+        },
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def record(path: str, data: bytes) -> FileRecord:
+    """Return a file's name, size and digest."""
+    return FileRecord(path=path, size=len(data), sha256=sha256(data))
+
+
+def seal(manifest: Manifest, files: Mapping[str, bytes]) -> Package:
+    """Return the package of a manifest and its files, with `module.json` added."""
+    return Package(manifest=manifest, files={**files, MANIFEST_FILE: manifest.to_json()})
