@@ -1,0 +1,1 @@
+"""Registries: where releases are kept, published to, searched and fetched from."""

@@ -1,0 +1,100 @@
+"""From the text that names a registry to its backend.
+
+=============================== ==========================================================
+``./modules``, ``/srv/modules`` a folder; also ``file:///srv/modules``, as locks write it
+``seed:``                       the registry that comes with modhub
+``memory:``, ``memory:NAME``    in this process only
+=============================== ==========================================================
+
+A scheme is one entry of `SCHEMES`; the function there gets the whole text.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from modhub.errors import NotFound, UsageError
+from modhub.hub.directory import DirectoryBackend
+from modhub.hub.memory import MemoryBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from modhub.hub.backend import Backend
+
+# A single letter is a drive of Windows.
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+SEED = "seed:"
+SEED_PLACES = ("_seed", "../registry/seed")
+"""Relative to the package: in an installed wheel, and in a checkout."""
+
+
+def open_registry(text: str, *, configured: Mapping[str, str] | None = None) -> Backend:
+    """Return the registry that a text names: a configured name, an address or a folder.
+
+    A folder that does not exist yet must be written as a path, ``./modules``, so that a misspelt name makes none.
+
+    Raises:
+        UsageError: the text is none of them; the message lists the accepted forms.
+        NotFound: the registry that comes with modhub is missing.
+    """
+    text = (configured or {}).get(text, text)
+    scheme = SCHEME.match(text)
+    if scheme and scheme[1] in SCHEMES:
+        return SCHEMES[scheme[1]](text)
+    if scheme or not _is_path(text):
+        raise _unknown(text, configured)
+    return DirectoryBackend(Path(text).expanduser())
+
+
+def seed_folder() -> Path:
+    """Return the folder of the registry that comes with modhub.
+
+    Raises:
+        NotFound: this installation lacks it.
+    """
+    package = Path(__file__).resolve().parent.parent
+    for place in SEED_PLACES:
+        if (folder := (package / place).resolve()).is_dir():
+            return folder
+    raise NotFound(f"the seed registry is missing from {package}")
+
+
+def _is_path(text: str) -> bool:
+    return text in (".", "..", "~") or any(mark in text for mark in "/\\") or (bool(text) and Path(text).is_dir())
+
+
+def _open_folder(text: str) -> Backend:
+    address = urlsplit(text)
+    path = Path(url2pathname(address.path))
+    if address.netloc not in ("", "localhost") or not path.is_absolute():
+        raise UsageError(f"{text!r} is no address of a folder here; expected one like file:///srv/modules")
+    return DirectoryBackend(path)
+
+
+def _open_seed(text: str) -> Backend:
+    if text != SEED:
+        raise UsageError(f"{text!r} is no registry: {SEED} has nothing after the colon")
+    return DirectoryBackend(seed_folder(), name=SEED)
+
+
+@cache
+def _open_memory(text: str) -> Backend:
+    return MemoryBackend(text)
+
+
+SCHEMES: dict[str, Callable[[str], Backend]] = {
+    "file": _open_folder,
+    "memory": _open_memory,
+    "seed": _open_seed,
+}
+
+
+def _unknown(text: str, configured: Mapping[str, str] | None) -> UsageError:
+    forms = ["a folder", *(f"{scheme}:..." for scheme in sorted(SCHEMES)), *sorted(configured or {})]
+    return UsageError(f"{text!r} is no registry; expected one of {', '.join(forms)}; a new folder is written ./NAME")
