@@ -64,9 +64,7 @@ def random_decomposition(
         parent=network,
         sites=sites,
         cut=cut,
-        modules=tuple(
-            random_module(network, sites, row=row, seed=seed, cut=cut, label=names[row]) for row in rows
-        ),
+        modules=tuple(random_module(network, sites, row=row, seed=seed, cut=cut, label=names[row]) for row in rows),
         method=Method(name="random", version="1", seed=seed),
     )
 

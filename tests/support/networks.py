@@ -157,7 +157,13 @@ def _port(shape: Size) -> InputPort:
     if len(shape) == 3:
         color = {1: "gray", 3: "RGB"}.get(shape[0])
         return InputPort(
-            name="image", kind="image", dtype="float32", layout="NCHW", shape=(BATCH, *shape), range=(0.0, 1.0), color=color
+            name="image",
+            kind="image",
+            dtype="float32",
+            layout="NCHW",
+            shape=(BATCH, *shape),
+            range=(0.0, 1.0),
+            color=color,
         )
     kind = {1: "features", 2: "audio"}[len(shape)]
     return InputPort(name=kind, kind=kind, dtype="float32", shape=(BATCH, *shape))
@@ -174,7 +180,7 @@ def inputs_for(network: Network, *, batch: int = 3, seed: int = 1) -> Array:
 
 @st.composite
 def networks(draw: st.DrawFn, *, max_blocks: int = 4) -> Network:
-    """Return image classifiers: up to `max_blocks` of plain, residual, dense, depthwise and pooled blocks, then a head."""
+    """Return image classifiers: up to `max_blocks` plain, residual, dense, depthwise or pooled blocks, then a head."""
     channels, side = draw(st.integers(1, 3)), draw(st.integers(4, 9))
     builder = Builder(shape=(channels, side, side), seed=draw(st.integers(0, 2**16)))
     value = builder.relu(builder.conv(builder.input, draw(st.integers(2, 8)), kernel=draw(st.sampled_from((1, 3)))))
@@ -196,7 +202,9 @@ def perceptrons(draw: st.DrawFn, *, max_layers: int = 3) -> Network:
 
 def _plain(draw: st.DrawFn, builder: Builder, value: str) -> str:
     stride, dilation = draw(st.sampled_from(((1, 1), (2, 1), (1, 2))))
-    convolved = builder.conv(value, draw(st.integers(2, 10)), stride=stride, dilation=dilation, bias=draw(st.booleans()))
+    convolved = builder.conv(
+        value, draw(st.integers(2, 10)), stride=stride, dilation=dilation, bias=draw(st.booleans())
+    )
     return builder.relu(convolved)
 
 
