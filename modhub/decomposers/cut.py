@@ -1,0 +1,47 @@
+"""The choice of the trunk's end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modhub.decomposers.options import AUTO
+from modhub.errors import DecomposeError
+from modhub.network.trunk import NO_CUT, cut_points
+
+if TYPE_CHECKING:
+    from modhub.network.network import Network
+    from modhub.network.sites import Site, Sites
+
+TAIL_WEIGHTS = 0.6
+"""Least share of the weights that must lie behind an automatic cut, where masks can act on them."""
+
+
+def choose_cut(network: Network, sites: Sites, wish: str) -> tuple[str, tuple[Site, ...]]:
+    """Return the cut and the sites with layers that masks can act on behind it.
+
+    ``auto`` takes the latest cut behind which at least 60 % of the weights lie: early layers hold few weights and lose
+    hardly a kernel in any published system, but cost most of the work, so sharing them makes modules small, training
+    fast and composites cheap. Networks whose first layer holds most weights (small MLPs) get no trunk.
+
+    Raises:
+        DecomposeError: the wish names no possible cut, or nothing behind it can be masked.
+    """
+    if wish == "none":
+        return NO_CUT, _maskable(sites, network, NO_CUT)
+    if wish != AUTO:
+        return wish, _maskable(sites, network, wish)
+    weights = sum(array.size for name, array in network.weights())
+    candidates = [p for p in cut_points(network) if p.tail_weights >= TAIL_WEIGHTS * weights]
+    for point in reversed(candidates):
+        if any(site.layers for site in sites.after(network, point.value)):
+            return point.value, _maskable(sites, network, point.value)
+    return NO_CUT, _maskable(sites, network, NO_CUT)
+
+
+def _maskable(sites: Sites, network: Network, cut: str) -> tuple[Site, ...]:
+    found = tuple(site for site in sites.after(network, cut) if site.layers)
+    if not found:
+        reasons = "; ".join(f"{site.id}: {site.pinned}" for site in sites.sites if site.pinned)
+        place = f"behind {cut!r}" if cut else "in this network"
+        raise DecomposeError(f"there is nothing to mask {place}: no layer's channels can be cut ({reasons})")
+    return found

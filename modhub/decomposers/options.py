@@ -1,0 +1,47 @@
+"""What a person can ask of a decomposer, and what it tells while it works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+AUTO = "auto"
+
+Progress: TypeAlias = Callable[[Mapping[str, Any]], None]
+"""Called with a plain dictionary per step: ``step``, and numbers such as ``epoch``, ``kept``, ``accuracy``."""
+
+
+def silent(event: Mapping[str, Any]) -> None:
+    """Ignore progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Choices common to every decomposer.
+
+    Args:
+        recipe: ``fast`` (ours) or ``paper`` (faithful to the publication).
+        max_loss: most points of composed validation accuracy that the modules may lose against the parent.
+        keep: smallest share of the maskable kernels that is tried, above 0 and at most 1.
+        cut: where the trunk ends: a value's name, ``auto``, or ``none``.
+        classes: positions of the parent's logits to make modules for; empty for all.
+        epochs: passes over the training data; None for the recipe's own number.
+        flip: also train on mirror images, for data where left and right do not matter.
+        align: kept channels per site are rounded up to a multiple of this.
+        seed: seed of every random choice.
+        device: where torch computes.
+        budget: seconds after which training stops early; None for no limit.
+    """
+
+    recipe: str = "fast"
+    max_loss: float = 0.5
+    keep: float = 0.4
+    cut: str = AUTO
+    classes: tuple[int, ...] = ()
+    epochs: int | None = None
+    flip: bool = False
+    align: int = 8
+    seed: int = 0
+    device: str = "cpu"
+    budget: float | None = None
