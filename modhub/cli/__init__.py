@@ -1,0 +1,5 @@
+"""The command line: each command parses, calls one function of `modhub.flow`, and prints."""
+
+from modhub.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,46 @@
+"""From an exception to its exit code and to what the person can do about it."""
+
+from __future__ import annotations
+
+from modhub import errors
+
+EXIT_CODES: tuple[tuple[type[errors.ModhubError], int], ...] = (
+    (errors.UsageError, 2),
+    (errors.NotFound, 3),
+    (errors.IntegrityError, 4),
+    (errors.VersionTaken, 1),
+    (errors.CommitConflict, 5),
+    (errors.HubError, 5),
+    (errors.FormatError, 1),
+    (errors.DecomposeError, 1),
+    (errors.ResolveError, 1),
+    (errors.ComposeError, 1),
+)
+"""Subclasses first: the first match counts."""
+
+ADVICE: tuple[tuple[type[errors.ModhubError], str], ...] = (
+    (errors.VersionTaken, "Published releases never change: give the new content a new version (--version)."),
+    (errors.CommitConflict, "Somebody published at the same moment: try again."),
+    (errors.IntegrityError, "Do not use these bytes. If the store is damaged, installing again heals it."),
+    (errors.StorageError, "Free some space or choose a folder you may write to, then run the same command again."),
+    (errors.UnsupportedOperator, "Export the model without this operator, or report it with the model attached."),
+)
+
+
+def exit_code_of(error: errors.ModhubError) -> int:
+    """Return the exit code that an error stands for."""
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
+
+
+def explain(error: errors.ModhubError) -> str:
+    """Return one readable paragraph: what is wrong, and what to do where there is something to do."""
+    advice = next((text for kind, text in ADVICE if isinstance(error, kind)), "")
+    text = safe_text(str(error))
+    if not advice:
+        return text
+    return f"{text}{'' if text.endswith(('.', '!', '?')) else '.'} {advice}"
+
+
+def safe_text(text: str) -> str:
+    """Return text without characters that would steer a terminal."""
+    return "".join(char if char == "\n" or char.isprintable() else repr(char)[1:-1] for char in text)

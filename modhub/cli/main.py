@@ -1,0 +1,108 @@
+"""The `modhub` command and what all its commands share."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from modhub._version import __version__
+from modhub.cli.failures import exit_code_of, explain
+from modhub.cli.settings import read_settings
+from modhub.errors import ModhubError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "decompose": "split a trained classifier into class modules",
+    "evaluate": "measure a model, module or composite on data",
+    "check": "validate a package or collection",
+    "publish": "put a collection into a registry, in one commit",
+    "search": "find modules",
+    "info": "show a package, its versions and its dependents",
+    "resolve": "choose exact releases for requirements",
+    "install": "resolve, fetch and verify; write modhub.lock",
+    "compose": "join modules into one runnable model",
+    "run": "score images or arrays",
+    "demo": "the whole story on a real network and real images",
+}
+"""The commands in the order of the story, with their short help: `modhub --help` needs no command's module."""
+
+BUG = 70
+INTERRUPTED = 130
+
+
+class LazyCommands(click.Group):
+    """A group that imports a command's module only when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the commands in the order of the story."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return a command by its name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"modhub.cli.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(
+    cls=LazyCommands,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MODHUB", "max_content_width": 100},
+    epilog="Start with `modhub demo`. Every command has its own --help with an example.",
+)
+@click.version_option(__version__, prog_name="modhub")
+@click.option("--debug", is_flag=True, help="Show a traceback when something goes wrong.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress on standard error.")
+@click.pass_context
+def cli(ctx: click.Context, *, debug: bool, quiet: bool) -> None:
+    """Split neural networks into class modules, share them as packages, compose new models.
+
+    Results go to standard output, progress to standard error. Exit codes: 0 done, 1 the answer is no, 2 wrong usage,
+    3 not found, 4 integrity, 5 registry or network, 70 a bug.
+    """
+    ctx.obj = {"debug": debug, "quiet": quiet}
+    ctx.default_map = read_settings()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        result: Any = cli.main(args=words, prog_name="modhub", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("modhub: interrupted; nothing half-written was left behind", err=True)
+        return INTERRUPTED
+    except ModhubError as error:
+        if debug:
+            raise
+        click.echo(f"modhub: {explain(error)}", err=True)
+        return exit_code_of(error)
+    except BrokenPipeError:
+        return 0
+    except Exception as error:  # The outermost seam: whatever arrives here is a bug of ours.
+        if debug:
+            raise
+        click.echo(f"modhub: a bug: {type(error).__name__}: {error}. Run again with --debug and report it.", err=True)
+        return BUG
+    return result if isinstance(result, int) else 0
