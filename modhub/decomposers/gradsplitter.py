@@ -4,10 +4,12 @@ Qi, Sun, Zhang, Zhao and Gao, "Reusing Convolutional Neural Network Models throu
 ACM TOSEM 2023, arXiv:2311.04438. One latent number per kernel and class; the forward
 pass uses a hard 0/1 mask, the gradient goes straight through; all modules are trained jointly against a retention goal.
 
-Recipe ``fast`` differs from the paper where measurements said so: the modules learn to reproduce their parent's own
-logit (no labels needed, and modules of one parent stay comparable), start from the parent itself with a retention
-schedule instead of a penalty, share a cached trunk, carry a scale and an offset per kept kernel, and end in a
-calibrated score.
+Recipe ``fast`` differs from the paper where measurements said so. Modules learn to reproduce their parent's own logit,
+so no labels are needed and modules of one parent stay comparable. A latent is not stepped by an optimiser but collects
+the squared gradient that its mask gets (its Fisher information): at equal retention and time on ResNet-20 that kept 20
+points more accuracy than latents stepped by Adam. Retention follows a schedule instead of a penalty. The trunk is shared
+and its outputs are cached, each module looks only at the samples of a batch that matter to it, every kept kernel carries
+a scale and an offset, and the score ends calibrated.
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ from modhub.network.trunk import trunk_of
 from modhub.spec.manifest import DataSource, Method
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from collections.abc import Iterator
+
+    import numpy.typing as npt
 
     from modhub.datasets import Dataset
     from modhub.decomposers.options import Progress
@@ -52,18 +54,30 @@ class Recipe:
     """Numbers of the training; chosen on validation data of ResNet-20 on CIFAR-10.
 
     Retention falls rung by rung. Within a rung it falls during the first `search_share` of the steps (cubic, as in
-    Zhu and Gupta 2017), while the latents are trained; then the masks stand still and only scales and offsets are.
-    `temperature` and `raw_weight` belong to the distillation loss: KL divergence between the softened scores plus
-    `raw_weight` times the squared error of the raw logits.
+    Zhu and Gupta 2017) while the latents collect gradients; then the masks stand still and scales and offsets settle.
+
+    Args:
+        rungs: shares of kernels kept, tried in this order.
+        steps: optimiser steps per rung.
+        search_share: share of a rung's steps in which masks change.
+        every: steps between two choices of the masks.
+        batch: samples per step.
+        relevant: share of a batch that each module looks at, the samples whose margin for its class is highest.
+        rate: learning rate of scales and offsets (Adam), with a cosine to zero while they settle.
+        memory: how much of a latent stays when a new gradient comes in.
+        temperature: of the softened scores whose KL divergence is one half of the loss.
+        raw_weight: weight of the squared error of the raw logits, the other half.
+        saliency_samples: samples for the latents to start from.
     """
 
-    rungs: tuple[float, ...] = (0.8, 0.65, 0.5, 0.4, 0.3, 0.2, 0.1)
-    epochs: int = 1
-    settle_epochs: int = 2
-    search_share: float = 0.6
-    batch: int = 50
-    latent_rate: float = 0.01
-    affine_rate: float = 0.003
+    rungs: tuple[float, ...] = (0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
+    steps: int = 250
+    search_share: float = 0.5
+    every: int = 5
+    batch: int = 64
+    relevant: float = 0.4
+    rate: float = 0.02
+    memory: float = 0.9
     temperature: float = 2.0
     raw_weight: float = 0.3
     saliency_samples: int = 500
@@ -103,23 +117,23 @@ def gradsplitter(
     if options.recipe != "fast":
         raise DecomposeError(f"gradsplitter has no recipe {options.recipe!r}; the recipes are: fast")
     torch.manual_seed(options.seed)
-    recipe = Recipe() if options.epochs is None else Recipe(epochs=options.epochs)
+    recipe = Recipe() if options.steps is None else Recipe(steps=options.steps)
     trainer = Trainer.prepare(network, train, validation, options=options, recipe=recipe, progress=progress)
     history = trainer.search()
     chosen = choose(history, max_loss=options.max_loss, parent=trainer.parent_accuracy)
-    trainer.settle(chosen)
+    trainer.take(chosen)
     return trainer.finish(history, validation=validation, train=train)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The modules at the end of a rung: latents, scales and offsets, how much is kept, and how well they compose."""
+    """The modules at the end of a rung: masks, scales and offsets, how much is kept, and how well they compose."""
 
     rung: int
-    kept: int
     share: float
     accuracy: float
     loss: float
+    masks: torch.Tensor
     state: dict[str, torch.Tensor]
 
     def report(self) -> dict[str, Any]:
@@ -134,8 +148,8 @@ def choose(history: list[Snapshot], *, max_loss: float, parent: float) -> Snapsh
     """
     within = [snapshot for snapshot in history if snapshot.accuracy >= parent - max_loss / 100]
     if within:
-        return min(within, key=lambda snapshot: (snapshot.kept, -snapshot.accuracy))
-    return max(history, key=lambda snapshot: (snapshot.accuracy, -snapshot.kept))
+        return min(within, key=lambda snapshot: (snapshot.share, -snapshot.accuracy))
+    return max(history, key=lambda snapshot: (snapshot.accuracy, -snapshot.share))
 
 
 @dataclass
@@ -196,12 +210,10 @@ class Trainer:
         return float((best == self.validation.columns)[right].mean()) if right.any() else 0.0
 
     def start(self) -> None:
-        """Set the latents to the rank of each channel's saliency within its module, from 0 to 1."""
+        """Set the latents to each channel's saliency, of the same scale for every module."""
         x = self.train.x[: self.recipe.saliency_samples].to(self.options.device)
         importance = self.batch.saliency(x, batch=self.recipe.batch)
-        ranks = importance.argsort(dim=1).argsort(dim=1)
-        with torch.no_grad():
-            self.batch.latents.copy_(ranks / self.batch.width)
+        self.batch.latents.copy_(importance / importance.mean(dim=1, keepdim=True).clamp_min(1e-12))
 
     def search(self) -> list[Snapshot]:
         """Return a snapshot per rung, until one loses more than is allowed, the goal is reached or time is up."""
@@ -219,77 +231,95 @@ class Trainer:
         return history
 
     def _out_of_time(self) -> bool:
+        """Tell whether another rung could end after the budget; a rung takes about as long as the ones before it."""
         budget = self.options.budget
-        return budget is not None and time.monotonic() - self.started > 0.7 * budget
+        return budget is not None and 2 * (time.monotonic() - self.started) > budget
 
     def _rung(self, number: int, before: float, share: float) -> Snapshot:
         """Bring retention from one share to the next, then let the survivors settle."""
-        affine = [*self.batch.scales, *self.batch.offsets]
-        optimiser = torch.optim.Adam(
-            [
-                {"params": [self.batch.latents], "lr": self.recipe.latent_rate},
-                {"params": affine, "lr": self.recipe.affine_rate},
-            ]
-        )
-        losses: list[float] = []
-        fixed: torch.Tensor | None = None
-        for done, chosen in self._batches(self.recipe.epochs, stream=number):
-            searching = done / self.recipe.search_share
-            if searching < 1:
-                masks = self.batch.masks(self._count(share + (before - share) * (1 - searching) ** 3))
-            else:
-                fixed = self.batch.masks(self._count(share)).detach() if fixed is None else fixed
-                masks = fixed
-            losses.append(self._step(chosen, masks, optimiser))
-        return self._snapshot(number, losses, self._count(share))
+        recipe = self.recipe
+        optimiser = torch.optim.Adam([*self.batch.scales, *self.batch.offsets], lr=recipe.rate, betas=(0.9, 0.99))
+        searching = round(recipe.search_share * recipe.steps)
+        masks = self.batch.masks(self._count(before))
+        losses = []
+        for step, chosen in enumerate(self._batches(recipe.steps, stream=number)):
+            if step <= searching and (step % recipe.every == 0 or step == searching):
+                masks = self._masks_at(step / searching, before, share)
+            settled = max(0.0, (step - searching) / (recipe.steps - searching))
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.rate * 0.5 * (1 + np.cos(np.pi * settled))
+            losses.append(self._step(chosen, masks, optimiser, learn=step < searching))
+        return self._snapshot(number, losses, masks)
+
+    def _masks_at(self, progress: float, before: float, share: float) -> torch.Tensor:
+        """Return the masks when a part of the search is done; the last ones are rounded to aligned widths."""
+        count = self._count(share + (before - share) * (1 - progress) ** 3)
+        masks = self.batch.masks(count)
+        return masks if progress < 1 else aligned(masks, self.batch, multiple=self.options.align)
 
     def _count(self, share: float) -> int:
         return max(len(self.batch.maskable), round(share * self.batch.width))
 
-    def _batches(self, epochs: int, *, stream: int) -> Iterator[tuple[float, torch.Tensor]]:
-        """Yield the share of the work done, and the rows of the next batch."""
-        for epoch in range(epochs):
+    def _batches(self, steps: int, *, stream: int) -> Iterator[torch.Tensor]:
+        """Yield the rows of as many batches, each row once before any comes again."""
+        size = min(self.recipe.batch, len(self.train.x))
+        given = 0
+        for epoch in range(steps):
             random = np.random.default_rng((self.options.seed, stream, epoch))
-            chunks = torch.from_numpy(random.permutation(len(self.train.x))).split(self.recipe.batch)
-            for i, chosen in enumerate(chunks):
-                yield (epoch + i / len(chunks)) / epochs, chosen
+            order = torch.from_numpy(random.permutation(len(self.train.x)))
+            for start in range(0, len(order) - size + 1, size):
+                if given == steps:
+                    return
+                given += 1
+                yield order[start : start + size]
 
-    def _step(self, chosen: torch.Tensor, masks: torch.Tensor, optimiser: torch.optim.Optimizer) -> float:
+    def _step(
+        self, chosen: torch.Tensor, masks: torch.Tensor, optimiser: torch.optim.Optimizer, *, learn: bool
+    ) -> float:
+        """Take one optimiser step; with `learn` the latents collect the squared gradients of the masks."""
         device = self.options.device
-        scores = self.batch(self.train.x[chosen].to(device), masks)
-        loss = distillation_loss(scores, self.train.logits[chosen].to(device), recipe=self.recipe)
+        target = self.train.logits[chosen].to(device)
+        looked_at = relevant(target, share=self.recipe.relevant, seed=self.options.seed + int(chosen[0]))
+        count = looked_at.shape[1]
+        gates = masks.unsqueeze(1).expand(-1, count, -1).clone().requires_grad_(learn)
+        features = self.train.x[chosen].to(device)[looked_at.reshape(-1)]
+        seen = self.batch(features, gates, batch=count)
+        scores = target.scatter(0, looked_at.T, seen)
+        loss = distillation_loss(scores, target, recipe=self.recipe, weight=len(chosen) / count)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
+        if learn and gates.grad is not None:
+            self._collect(gates.grad, masks)
         return float(loss.detach())
 
-    def _snapshot(self, number: int, losses: list[float], kept: int) -> Snapshot:
-        state = {name: value.detach().clone() for name, value in self.batch.named_parameters() if "net." not in name}
-        scores = self._scores(self.validation.x, self.batch.masks(kept))
+    def _collect(self, gradient: torch.Tensor, masks: torch.Tensor) -> None:
+        """Let the latents of kept channels remember their squared gradients; dropped ones stay dropped."""
+        fisher = gradient.square().mean(dim=1)
+        fisher = fisher / fisher.sum(dim=1, keepdim=True).clamp_min(1e-20) * masks.sum(dim=1, keepdim=True)
+        latents = self.recipe.memory * self.batch.latents + (1 - self.recipe.memory) * fisher
+        self.batch.latents.copy_(torch.where(masks > 0, latents, torch.full_like(latents, -1.0)))
+
+    def _snapshot(self, number: int, losses: list[float], masks: torch.Tensor) -> Snapshot:
+        state = {
+            name: value.detach().clone()
+            for name, value in self.batch.named_parameters()
+            if name.startswith(("scales", "offsets"))
+        }
+        scores = self._scores(self.validation.x, masks)
         tail = losses[-max(1, len(losses) // 4) :]
-        return Snapshot(
-            number, kept, kept / self.batch.width, self._accuracy(scores), float(np.mean(tail)), state
-        )
+        share = float(masks.mean())
+        return Snapshot(number, share, self._accuracy(scores), float(np.mean(tail)), masks.clone(), state)
 
     @torch.no_grad()
     def _scores(self, x: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        parts = [self.batch(part.to(self.options.device), masks).cpu() for part in x.split(200)]
-        return torch.cat(parts)
+        return torch.cat([self.batch(part.to(self.options.device), masks).cpu() for part in torch.split(x, 200)])
 
-    def settle(self, chosen: Snapshot) -> None:
-        """Fix the chosen masks, rounded up to aligned widths, and train scales and offsets a little longer."""
+    def take(self, chosen: Snapshot) -> None:
+        """Make the chosen snapshot the final one."""
         self.batch.load_state_dict(chosen.state, strict=False)
-        self.final = torch.from_numpy(
-            aligned(self.batch.masks(chosen.kept).detach().numpy(), self.batch, multiple=self.options.align)
-        ).to(self.options.device)
-        optimiser = torch.optim.Adam([*self.batch.scales, *self.batch.offsets], lr=self.recipe.affine_rate)
-        for done, part in self._batches(self.recipe.settle_epochs, stream=0):
-            for group in optimiser.param_groups:
-                group["lr"] = self.recipe.affine_rate * 0.5 * (1 + np.cos(np.pi * done))
-            self._step(part, self.final, optimiser)
-        accuracy_now = self._accuracy(self._scores(self.validation.x, self.final))
-        share = float(self.final.mean())
-        self.progress({"step": "settled", "kept": share, "accuracy": accuracy_now, "parent": self.parent_accuracy})
+        self.final = chosen.masks
+        self.progress({**chosen.report(), "step": "chosen", "parent": self.parent_accuracy})
 
     def finish(self, history: list[Snapshot], *, train: Dataset, validation: Dataset) -> Decomposition:
         """Return the modules, calibrated and measured on the validation data."""
@@ -323,7 +353,7 @@ class Trainer:
                 version="1",
                 paper=PAPER,
                 recipe=self.options.recipe,
-                parameters={"keep": self.options.keep, "max_loss": self.options.max_loss, "epochs": self.recipe.epochs},
+                parameters={"keep": self.options.keep, "max_loss": self.options.max_loss, "steps": self.recipe.steps},
                 seed=self.options.seed,
             ),
             data=DataSource(name=train.name, split="train", samples=len(train), sha256=train.sha256),
@@ -349,30 +379,56 @@ def features(network: Network, data: Dataset, *, cut: str, rows: tuple[int, ...]
     return Features(torch.from_numpy(outputs), torch.from_numpy(np.ascontiguousarray(logits)), columns)
 
 
-def distillation_loss(scores: torch.Tensor, target: torch.Tensor, *, recipe: Recipe) -> torch.Tensor:
-    """Return how far the modules' raw scores are from their parent's logits, both ``[batch, modules]``."""
+def relevant(target: torch.Tensor, *, share: float, seed: int) -> torch.Tensor:
+    """Return for each module the rows of a batch it should look at, ``[modules, rows]``.
+
+    The rows are drawn without replacement, the likelier the higher the margin of the module's class over the others is
+    (Gumbel top-k): its own samples and the ones that look like them. Most negatives teach a module nothing.
+
+    Args:
+        target: the parent's logits ``[batch, modules]``.
+        share: share of the batch to look at.
+        seed: of the draw.
+    """
+    count = max(1, min(len(target), max(4, round(share * len(target)))))
+    if target.shape[1] == 1 or count == len(target):
+        return torch.arange(len(target), device=target.device).expand(target.shape[1], -1)
+    best = target.topk(2, dim=1).values
+    rival = torch.where(target == best[:, :1], best[:, 1:], best[:, :1])
+    random = torch.Generator().manual_seed(seed)
+    uniform = torch.rand(target.shape, generator=random).clamp_min(1e-9).to(target.device)
+    gumbel = -torch.log((-torch.log(uniform)).clamp_min(1e-9))
+    return (target - rival + gumbel).topk(count, dim=0).indices.T
+
+
+def distillation_loss(
+    scores: torch.Tensor, target: torch.Tensor, *, recipe: Recipe, weight: float = 1.0
+) -> torch.Tensor:
+    """Return how far the modules' raw scores are from their parent's logits, both ``[batch, modules]``.
+
+    `weight` makes up for scores that were not computed and stand in as equal.
+    """
     t = recipe.temperature
     divergence = torch.nn.functional.kl_div(
         (scores / t).log_softmax(dim=1), (target / t).log_softmax(dim=1), reduction="batchmean", log_target=True
     )
-    return divergence * t * t + recipe.raw_weight * torch.nn.functional.mse_loss(scores, target)
+    return divergence * t * t + weight * recipe.raw_weight * torch.nn.functional.mse_loss(scores, target)
 
 
-def aligned(masks: Floats, batch: ModuleBatch, *, multiple: int) -> Floats:
-    """Return the masks with each site's kept channels rounded up to a multiple, adding those with the next latents.
+def aligned(masks: torch.Tensor, batch: ModuleBatch, *, multiple: int) -> torch.Tensor:
+    """Return the masks with each site's kept channels at the nearest multiple, and at least one multiple.
 
-    ONNX Runtime pads odd widths anyway, so the added channels cost nothing there.
+    ONNX Runtime computes in blocks of channels, so odd widths cost as much as the next block. Channels are added and
+    dropped by their latents.
     """
-    result = masks.copy()
-    latents = batch.latents.detach().cpu().numpy()
+    result = torch.zeros_like(masks)
+    order_by = batch.latents + 1e6 * masks
     start = 0
     for site in batch.maskable:
         part = slice(start, start + site.size)
-        for module in range(len(masks)):
-            count = int(masks[module, part].sum())
-            wanted = min(site.size, max(1, -(-count // multiple)) * multiple)
-            order = np.argsort(-(latents[module, part] + 10.0 * masks[module, part]), kind="stable")
-            result[module, part] = 0.0
-            result[module, start + order[:wanted]] = 1.0
+        count = masks[:, part].sum(dim=1)
+        wanted = (torch.round(count / multiple).clamp_min(1) * multiple).clamp_max(site.size)
+        rank = order_by[:, part].argsort(dim=1, descending=True).argsort(dim=1)
+        result[:, part] = (rank < wanted[:, None]).to(masks.dtype)
         start += site.size
     return result

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from modhub.network.modules import Affine
+from modhub.network.modules import Affine, affine_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +37,9 @@ class ModuleBatch(torch.nn.Module):
         maskable: the sites that masks act on.
     """
 
+    latents: torch.Tensor
+    rows: torch.Tensor
+
     def __init__(
         self,
         net: TorchNetwork,
@@ -53,8 +56,10 @@ class ModuleBatch(torch.nn.Module):
         self.register_buffer("rows", torch.tensor(list(rows)))
         self.modules_count = len(rows)
         self.width = sum(site.size for site in self.maskable)
-        self.latents = torch.nn.Parameter(torch.zeros(self.modules_count, self.width))
-        self.layers = tuple(dict.fromkeys(layer for site in self.maskable for layer in site.layers))
+        self.register_buffer("latents", torch.zeros(self.modules_count, self.width))
+        scalable = affine_layers(network)
+        found = dict.fromkeys(layer for site in self.maskable for layer in site.layers)
+        self.layers = tuple(layer for layer in found if layer in scalable)
         sizes = [network.arrays[layer].shape[0] for layer in self.layers]
         count = self.modules_count
         self.scales = torch.nn.ParameterList(torch.nn.Parameter(torch.ones(count, size)) for size in sizes)
@@ -97,17 +102,10 @@ class ModuleBatch(torch.nn.Module):
                 modular.update(node.outputs)
         self.modular = modular
 
-    def masks(self, kept: int | None) -> torch.Tensor:
-        """Return the masks, 0 or 1, ``[modules, width]``: the `kept` channels of each module with the highest latents.
-
-        The gradient passes straight through to the latents (identity). With None every channel is kept.
-        """
-        if kept is None or kept >= self.width:
-            hard = torch.ones_like(self.latents)
-        else:
-            chosen = self.latents.topk(kept, dim=1).indices
-            hard = torch.zeros_like(self.latents).scatter_(1, chosen, 1.0)
-        return hard + self.latents - self.latents.detach()
+    def masks(self, kept: int) -> torch.Tensor:
+        """Return the masks, 0 or 1, ``[modules, width]``: each module's `kept` channels with the highest latents."""
+        chosen = self.latents.topk(min(kept, self.width), dim=1).indices
+        return torch.zeros_like(self.latents).scatter_(1, chosen, 1.0)
 
     def saliency(self, features: torch.Tensor, *, batch: int) -> torch.Tensor:
         """Return the importance of each channel for each module, ``[modules, width]``.
@@ -116,26 +114,28 @@ class ModuleBatch(torch.nn.Module):
         (a Taylor criterion, Molchanov et al. 2017).
         """
         total = torch.zeros_like(self.latents)
-        for part in features.split(batch):
+        for part in torch.split(features, batch):
             gates = torch.ones(self.modules_count, len(part), self.width, device=part.device, requires_grad=True)
             (change,) = torch.autograd.grad(self(part, gates).sum(), gates)
             total += change.square().sum(dim=1)
         return total.detach() / len(features)
 
-    def forward(self, features: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, masks: torch.Tensor, *, batch: int | None = None) -> torch.Tensor:
         """Return each module's own logit, ``[batch, modules]``.
 
         Args:
-            features: trunk outputs ``[batch, ...]``.
+            features: trunk outputs ``[batch, ...]``, or ``[modules * batch, ...]`` where each module has its own.
             masks: ``[modules, width]``, or ``[modules, batch, width]`` for a mask per sample.
+            batch: samples per module; by default all rows of `features`.
         """
-        batch = features.shape[0]
+        batch = batch or features.shape[0]
         on_input = {place: self._gate(place, masks, batch) for place in {*self.readers, *self.expanded}}
         on_output = {node: self._affine(number, batch) for node, number in self.affine_nodes.items()}
         values = self.net.run({self.cut: features}, stop=self.network.output, on_input=on_input, on_output=on_output)
         logits = values.reshape(self.modules_count, batch, -1)
         rows = self.rows.reshape(-1, 1, 1).expand(-1, batch, 1)
-        return logits.gather(2, rows).squeeze(2).T
+        own: torch.Tensor = logits.gather(2, rows).squeeze(2).T
+        return own
 
     def _spread(self, tensor: torch.Tensor, batch: int) -> torch.Tensor:
         """Return ``[modules, batch, ...]``, repeating what all modules share."""

@@ -26,7 +26,7 @@ class Options:
         keep: smallest share of the maskable kernels that is tried, above 0 and at most 1.
         cut: where the trunk ends: a value's name, ``auto``, or ``none``.
         classes: positions of the parent's logits to make modules for; empty for all.
-        epochs: passes over the training data; None for the recipe's own number.
+        steps: optimiser steps per level of retention; None for the recipe's own number.
         flip: also train on mirror images, for data where left and right do not matter.
         align: kept channels per site are rounded up to a multiple of this.
         seed: seed of every random choice.
@@ -36,10 +36,10 @@ class Options:
 
     recipe: str = "fast"
     max_loss: float = 0.5
-    keep: float = 0.4
+    keep: float = 0.25
     cut: str = AUTO
     classes: tuple[int, ...] = ()
-    epochs: int | None = None
+    steps: int | None = None
     flip: bool = False
     align: int = 8
     seed: int = 0
