@@ -10,17 +10,23 @@ from modhub.network.network import BATCH, OPSET, Network
 from modhub.network.onnx_file import from_model
 from modhub.network.passes.arithmetic import fold_arithmetic
 from modhub.network.passes.batchnorm import fold_batchnorm
+from modhub.network.passes.casts import remove_casts
 from modhub.network.passes.clean import drop_unused, remove_identities
-from modhub.network.passes.constants import fold_constants
+from modhub.network.passes.constants import fold_constants, without_weights
+from modhub.network.passes.functions import inline_functions
+from modhub.network.passes.layout import channels_first, merge_transposes
 from modhub.network.passes.linear import normalise_linear
 from modhub.network.passes.logits import expose_logits
-from modhub.network.passes.names import make_names_safe
+from modhub.network.passes.names import MAX_NAME, UNSAFE, fresh_name, make_names_safe, rename
+from modhub.network.passes.positions import spell_out_positions
 from modhub.network.passes.selection import shortcuts_to_convolutions
 from modhub.network.shapes import infer_shapes
 from modhub.spec.ports import InputPort
 
 if TYPE_CHECKING:
     import onnx
+
+    from modhub.network.network import Array
 
 MAX_MODEL_BYTES = 2**31 - 1
 """Protobuf cannot hold more; larger models keep their weights in files beside the graph."""
@@ -30,10 +36,14 @@ NAMES = {"image": "image", "tokens": "tokens", "features": "features", "audio": 
 PASSES = (
     make_names_safe,
     remove_identities,
+    remove_casts,
+    channels_first,
+    merge_transposes,
     fold_batchnorm,
     shortcuts_to_convolutions,
     normalise_linear,
     fold_arithmetic,
+    spell_out_positions,
     expose_logits,
     drop_unused,
 )
@@ -44,8 +54,8 @@ def load(source: str | Path | bytes) -> Network:
 
     Normal form: opset 20, default operator domain, constants and batch-norm folded, fully connected layers as `Gemm`
     with weights ``[out, in]`` and a bias, parameter-free shortcuts (slice and pad) as 1x1 convolutions with a 0/1
-    matrix, a final softmax removed, safe and unique names, no metadata of the exporter. The function computed is the
-    same up to rounding.
+    matrix, a final softmax removed, images as NCHW, safe and unique names, no metadata of the exporter, no arithmetic
+    on the size of the batch. The function computed is the same up to rounding.
 
     Raises:
         NotFound: there is no such file.
@@ -53,28 +63,28 @@ def load(source: str | Path | bytes) -> Network:
             shapes are unknown before running.
         UnsupportedOperator: it holds an operator outside the default domain.
     """
-    model = simplified(_parse(source))
-    network = from_model(model, external={}, input_port=_input_port(model))
+    model, arrays = simplified(_parse(source))
+    model = _with_safe_input(model)
+    network = from_model(model, external=arrays, input_port=_input_port(model))
     for rewrite in PASSES:
         network = rewrite(network)
     return _with_contract(network)
 
 
-def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model at opset 20 with local functions inlined and everything constant folded.
+def simplified(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """Return the model at opset 20 with local functions inlined and everything constant folded, and its arrays.
 
     Raises:
         InvalidNetwork: the model is malformed or cannot be converted.
     """
-    from onnx import checker, inliner
+    from onnx import checker
 
     try:
         checker.check_model(model)
-        if model.functions:
-            model = inliner.inline_local_functions(model)
     except (checker.ValidationError, RuntimeError, ValueError) as error:
         raise InvalidNetwork(f"is not a valid ONNX model: {_first_line(error)}") from error
-    return fold_constants(_converted(model))
+    light, arrays = without_weights(inline_functions(model))
+    return fold_constants(_converted(light), arrays)
 
 
 def _parse(source: str | Path | bytes) -> onnx.ModelProto:
@@ -88,7 +98,9 @@ def _parse(source: str | Path | bytes) -> onnx.ModelProto:
         if not path.is_file():
             raise NotFound(f"there is no file {str(path)!r}")
         if path.stat().st_size > MAX_MODEL_BYTES:
-            raise InvalidNetwork(f"is larger than {MAX_MODEL_BYTES} bytes, keep its weights as external data", file=path.name)
+            raise InvalidNetwork(
+                f"is larger than {MAX_MODEL_BYTES} bytes, keep its weights as external data", file=path.name
+            )
         return onnx.load(path)
     except DecodeError as error:
         name = "" if isinstance(source, bytes) else str(source)
@@ -113,6 +125,17 @@ def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
         raise InvalidNetwork(problem) from error
 
 
+def _with_safe_input(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with an input whose name a contract can hold; names inside the graph are made safe later."""
+    for value in model.graph.input:
+        if UNSAFE.search(value.name) or not 0 < len(value.name) <= MAX_NAME:
+            taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
+            old, value.name = value.name, fresh_name("input", taken)
+            for node in model.graph.node:
+                node.input[:] = [value.name if name == old else name for name in node.input]
+    return model
+
+
 def _input_port(model: onnx.ModelProto) -> InputPort:
     arrays = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in arrays]
@@ -134,12 +157,14 @@ def port_of(value: onnx.ValueInfoProto) -> InputPort:
     sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
     if not sizes or None in sizes[1:]:
         raise InvalidNetwork(f"input {value.name!r} has shape {sizes}: every dimension but the batch must be a number")
-    shape = (BATCH, *(int(size) for size in sizes[1:] if size is not None))
+    shape: tuple[int | str, ...] = (BATCH, *(int(size) for size in sizes[1:] if size is not None))
     if tensor.elem_type == TensorProto.INT64 and len(shape) == 2:
         return InputPort(name=value.name, kind="tokens", dtype="int64", shape=shape)
     if tensor.elem_type != TensorProto.FLOAT:
         kind = TensorProto.DataType.Name(tensor.elem_type).lower()
-        raise InvalidNetwork(f"input {value.name!r} holds {kind}: expected float32, or int64 for tokens [batch, length]")
+        raise InvalidNetwork(
+            f"input {value.name!r} holds {kind}: expected float32, or int64 for tokens [batch, length]"
+        )
     return _float_port(value.name, shape)
 
 
@@ -161,13 +186,13 @@ def _float_port(name: str, shape: tuple[int | str, ...]) -> InputPort:
 def _with_contract(network: Network) -> Network:
     shape = infer_shapes(network)[network.output]
     if len(shape) != 2 or shape[0] != BATCH or not isinstance(shape[1], int) or shape[1] < 2:
-        raise InvalidNetwork(f"its output {network.output!r} has shape {list(shape)}: a classifier's is [batch, classes]")
+        raise InvalidNetwork(
+            f"its output {network.output!r} has shape {list(shape)}: a classifier's is [batch, classes]"
+        )
     return _canonical_names(network.replace(output_shape=shape))
 
 
 def _canonical_names(network: Network) -> Network:
-    from modhub.network.passes.names import rename
-
     wanted = {network.input.name: NAMES[network.input.kind], network.output: "logits"}
     return rename(network, wanted)
 

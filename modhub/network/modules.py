@@ -1,13 +1,12 @@
 """`ClassModule` and `Decomposition`: what every decomposer produces.
 
-A class module never copies weights. It is masks over its parent's arrays after the cut, two optional numbers per kept
-channel, a small head and a calibration. All systems end in this value, so packing, slicing and composing are written
-once.
+A class module never copies weights. It is masks over its parent's arrays after the cut (channels kept, or single
+weights), two optional numbers per kept channel, a small head and a calibration. All systems end in this value, so
+packing, slicing and composing are written once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,8 @@ import numpy as np
 from modhub.errors import DecomposeError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     import numpy.typing as npt
 
     from modhub.network.network import Network
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from modhub.spec.ports import Calibration
 
     Channels = npt.NDArray[np.int64]
+    Flags = npt.NDArray[np.bool_]
     Floats = npt.NDArray[np.float32]
 
 
@@ -64,12 +66,14 @@ class ClassModule:
     """One class of a decomposed classifier.
 
     `row` is the class's position in the parent's logits. `kept` maps site ids to ascending channel numbers; a site that
-    is absent is whole. `affine` maps weight arrays of layers to their scale and offset.
+    is absent is whole. `weights` maps arrays to flags of the same shape: which of their elements are kept, the others
+    are zero; an array that is absent is whole. `affine` maps weight arrays of layers to their scale and offset.
     """
 
     label: str
     row: int
     kept: Mapping[str, Channels] = field(default_factory=dict)
+    weights: Mapping[str, Flags] = field(default_factory=dict)
     affine: Mapping[str, Affine] = field(default_factory=dict)
     head: Head = field(default_factory=OwnHead)
     calibration: Calibration | None = None
@@ -98,20 +102,40 @@ def check_module(network: Network, sites: Sites, module: ClassModule) -> None:
     """Check that a module's masks, affine maps and row fit the parent.
 
     Raises:
-        DecomposeError: a site or layer is unknown or pinned, channels are out of range, unordered or none, or a width
-            is wrong.
+        DecomposeError: a site, layer or array is unknown or pinned, channels are out of range, unordered or none, or a
+            shape is wrong.
     """
     classes = int(network.output_shape[-1])
     if not 0 <= module.row < classes:
         raise DecomposeError(f"module {module.label!r} scores logit {module.row}, the parent has {classes}")
     for site_id, channels in module.kept.items():
         _check_channels(sites[site_id], channels, module.label)
-    layers = {layer for site in sites.sites for layer in site.layers}
+    for name, flags in module.weights.items():
+        array = network.arrays.get(name)
+        if array is None or array.dtype.kind != "f" or array.shape != flags.shape or flags.dtype != np.bool_:
+            found = f"{flags.dtype} {list(flags.shape)}"
+            raise DecomposeError(f"module {module.label!r} masks {name!r}, which is no array of weights like {found}")
+    layers = affine_layers(network) & {layer for site in sites.sites for layer in site.layers}
     for name, affine in module.affine.items():
         width = network.arrays[name].shape[0] if name in layers else -1
         if affine.scale.shape != (width,) or affine.offset.shape != (width,):
             size = len(affine.scale)
             raise DecomposeError(f"module {module.label!r} scales {name!r}, which is no layer of {size} channels")
+
+
+def affine_layers(network: Network) -> frozenset[str]:
+    """Return the weights of the layers that can have a scale and an offset per output channel.
+
+    Those are convolutions and fully connected layers whose constant weights and bias nobody else reads.
+    """
+    uses = network.consumers()
+    return frozenset(
+        node.inputs[1]
+        for node in network.nodes
+        if node.op in ("Conv", "Gemm")
+        and len(node.inputs) > 2
+        and all(name in network.arrays and len(uses[name]) == 1 for name in node.inputs[1:3])
+    )
 
 
 def _check_channels(site: Site, channels: Channels, label: str) -> None:

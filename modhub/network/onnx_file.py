@@ -41,7 +41,9 @@ def to_onnx(network: Network) -> tuple[bytes, bytes]:
     """
     from safetensors.numpy import save
 
-    weights = save({name: np.ascontiguousarray(array) for name, array in network.arrays.items() if not is_inline(array)})
+    weights = save(
+        {name: np.ascontiguousarray(array) for name, array in network.arrays.items() if not is_inline(array)}
+    )
     model = to_model(network, ranges=weight_ranges(weights))
     return model.SerializeToString(deterministic=True), weights
 
@@ -64,7 +66,7 @@ def to_model(network: Network, *, ranges: Mapping[str, tuple[int, int]] | None =
 
     element = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}[network.input.dtype]
     graph = helper.make_graph(
-        [helper.make_node(n.op, n.inputs, n.outputs, name=n.name or None, **dict(n.attributes)) for n in network.nodes],
+        [_node(node) for node in network.nodes],
         "network",
         [helper.make_tensor_value_info(network.input.name, element, list(network.input.shape))],
         [helper.make_tensor_value_info(network.output, TensorProto.FLOAT, list(network.output_shape))],
@@ -75,6 +77,14 @@ def to_model(network: Network, *, ranges: Mapping[str, tuple[int, int]] | None =
     )
     helper.set_model_props(model, dict(sorted(network.metadata.items())))
     return model
+
+
+def _node(node: Node) -> onnx.NodeProto:
+    from onnx import helper
+
+    proto = helper.make_node(node.op, node.inputs, node.outputs, name=node.name or None)
+    proto.attribute.extend(helper.make_attribute(name, value) for name, value in sorted(node.attributes.items()))
+    return proto
 
 
 def _tensor(name: str, array: Array, ranges: Mapping[str, tuple[int, int]] | None) -> onnx.TensorProto:

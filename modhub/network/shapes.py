@@ -41,6 +41,19 @@ def infer_shapes(network: Network) -> dict[str, Shape]:
     return shapes
 
 
+def infer_types(network: Network) -> dict[str, int]:
+    """Map every value, array and the input to ONNX's number for its element type.
+
+    Raises:
+        InvalidNetwork: the types contradict each other.
+    """
+    model = to_model(network, ranges=_no_ranges(network))
+    inferred = _inferred(model)
+    values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    return types | {tensor.name: tensor.data_type for tensor in inferred.graph.initializer}
+
+
 def to_symbol(size: int) -> int | str:
     """Return a dimension with multiples of the batch stand-in as symbols."""
     if size == 0 or size % BATCH_PRIME:
@@ -55,8 +68,6 @@ def concrete_shapes(model: onnx.ModelProto, *, batch: int) -> dict[str, tuple[in
     Raises:
         InvalidNetwork: ONNX finds the graph's shapes inconsistent.
     """
-    from onnx import shape_inference
-
     for value in (*model.graph.input, *model.graph.output):
         dims = value.type.tensor_type.shape.dim
         if dims:
@@ -65,16 +76,22 @@ def concrete_shapes(model: onnx.ModelProto, *, batch: int) -> dict[str, tuple[in
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     del model.graph.value_info[:]
-    try:
-        inferred = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    except (shape_inference.InferenceError, RuntimeError) as error:
-        raise InvalidNetwork(f"its shapes are inconsistent: {str(error).strip().splitlines()[-1]}") from error
+    inferred = _inferred(model)
     found: dict[str, tuple[int, ...]] = {}
     for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
         dims = value.type.tensor_type.shape.dim
         if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
             found[value.name] = tuple(dim.dim_value for dim in dims)
     return found
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    from onnx import shape_inference
+
+    try:
+        return shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except (shape_inference.InferenceError, RuntimeError) as error:
+        raise InvalidNetwork(f"its shapes are inconsistent: {str(error).strip().splitlines()[-1]}") from error
 
 
 def _no_ranges(network: Network) -> dict[str, tuple[int, int]]:

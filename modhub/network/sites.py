@@ -19,23 +19,28 @@ import numpy as np
 
 from modhub.errors import DecomposeError
 from modhub.network.passes.selection import is_selection
+from modhub.network.rules.table import followed
 from modhub.network.shapes import infer_shapes
-from modhub.network.site_rules import Walk, apply_rule
 from modhub.network.trunk import trunk_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy.typing as npt
 
     from modhub.network.network import Network
+    from modhub.network.rules.walk import Walk
     from modhub.network.units import Units, UnitTable
 
     Flags = npt.NDArray[np.bool_]
     Channels = npt.NDArray[np.int64]
 
 OUTPUT = "it is the output"
-LAYERS = frozenset({"Conv", "Gemm", "MatMul"})
+LAYERS = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN"), 1),
+    "Gather": 0,
+}
+"""Operators that make channels, with the position of the weights whose rows they are; `Gather` reads an embedding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +71,20 @@ class ArraySlice:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetSize:
-    """Element `index` of the integer array that `node` reads as its second input counts the kept `channels`."""
+    """Element `index` of the integer array that is input `operand` of `node` counts the kept `channels`."""
 
     node: str
+    operand: int
     index: int
+    channels: Channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Positions:
+    """The integer array that is input `operand` of `node` holds positions along an axis of `channels`."""
+
+    node: str
+    operand: int
     channels: Channels
 
 
@@ -111,16 +126,19 @@ class Branch:
 class Sites:
     """Everything about cutting one network. Nodes are named by their first output.
 
-    Channels are counted over all sites in order: channel `c` of site `s` has the number ``offset(s) + c``. `output` are
-    the numbers of the logits' channels, None where a single logit cannot be cut out.
+    Channels are counted over all sites in order: channel `c` of site `s` has the number ``offset(s) + c``. Of each of
+    `parts`, some value's channels that are no whole site, at least one is always kept. `output` are the numbers of the
+    logits' channels, None where a single logit cannot be cut out.
     """
 
     sites: tuple[Site, ...]
     arrays: tuple[ArraySlice, ...] = field(repr=False)
     targets: tuple[TargetSize, ...] = field(repr=False)
+    positions: tuple[Positions, ...] = field(repr=False)
     attributes: tuple[AttributeSize, ...] = field(repr=False)
     readers: tuple[Reader, ...] = field(repr=False)
     branches: tuple[Branch, ...] = field(repr=False)
+    parts: tuple[Channels, ...] = field(repr=False)
     output: Channels | None = field(repr=False)
 
     @cached_property
@@ -165,21 +183,44 @@ class Sites:
         return flags
 
     def settle(self, kept: Mapping[str, Channels]) -> dict[str, Channels]:
-        """Return the masks without branch channels that land on a dropped channel of their stream.
+        """Return the masks in the one form in which they are applied.
 
-        Such channels have no effect. A site that would be empty keeps its first channel.
+        Branch channels that land on a dropped channel of their stream, and are read nowhere else, have no effect and
+        are dropped too. A site or part that would be empty keeps the first channel that was asked for: where it lands
+        on nothing, it still changes nothing.
         """
-        flags = self.flags(kept)
+        asked = self.flags(kept)
+        flags = asked.copy()
+        needed = (self.readings > 1) | self.fixed
         for branch in self.branches:
             if branch.stream is not None:
-                flags[branch.channels[~flags[branch.stream]]] = False
+                lands = np.zeros(self.channel_count, dtype=np.bool_)
+                lands[branch.channels[flags[branch.stream]]] = True
+                flags[branch.channels] &= (lands | needed)[branch.channels]
+        starts = self.offsets
+        whole = [np.arange(starts[site.id], starts[site.id] + site.size) for site in self.sites]
+        for channels in (*whole, *self.parts):
+            if not flags[channels].any():
+                flags[channels[asked[channels].argmax()]] = True
         settled = {}
-        for site in self.sites:
-            start = self.offsets[site.id]
-            channels = np.flatnonzero(flags[start : start + site.size])
-            if len(channels) < site.size or site.id in kept:
-                settled[site.id] = channels if len(channels) else np.array([0], dtype=np.int64)
+        for site, channels in zip(self.sites, whole, strict=True):
+            found = np.flatnonzero(flags[channels])
+            if len(found) < site.size or site.id in kept:
+                settled[site.id] = found
         return settled
+
+    @cached_property
+    def fixed(self) -> Flags:
+        """Whether each channel belongs to a site that cannot be cut."""
+        return np.repeat([bool(site.pinned) for site in self.sites], [site.size for site in self.sites])
+
+    @cached_property
+    def readings(self) -> Channels:
+        """How many inputs of nodes read each channel."""
+        counts = np.zeros(self.channel_count, dtype=np.int64)
+        for reader in self.readers:
+            counts[np.unique(reader.channels)] += 1
+        return counts
 
     def after(self, network: Network, cut: str) -> tuple[Site, ...]:
         """Return the sites that can be cut without touching the trunk that ends at `cut` (empty: no trunk).
@@ -189,7 +230,9 @@ class Sites:
         """
         trunk = {name for node in network.nodes[: trunk_size(network, cut)] for name in node.outputs}
         touched = np.zeros(self.channel_count, dtype=np.bool_)
-        for use in (*self.arrays, *self.targets, *self.attributes):
+        uses: list[ArraySlice | TargetSize | Positions | AttributeSize]
+        uses = [*self.arrays, *self.targets, *self.positions, *self.attributes]
+        for use in uses:
             if use.node in trunk:
                 touched[use.channels] = True
         starts = self.offsets
@@ -206,11 +249,9 @@ def find_sites(network: Network) -> Sites:
     Raises:
         InvalidNetwork: shapes cannot be inferred.
     """
-    walk = Walk(network=network, shapes=infer_shapes(network))
-    for index in range(len(network.nodes)):
-        apply_rule(walk, index)
+    walk = followed(network, infer_shapes(network))
     table = walk.table
-    output = walk.of(network.output)[-1]
+    output = walk.axes_of(network.output)[-1]
     if output is not None:
         table.pin(output, OUTPUT)
     _pin_partly_used_arrays(network, table)
@@ -220,12 +261,9 @@ def find_sites(network: Network) -> Sites:
 def _pin_partly_used_arrays(network: Network, table: UnitTable) -> None:
     """An array that another node reads in a way no rule recorded must keep its shape."""
     readers = {name: {i for i, _ in uses} for name, uses in network.consumers().items()}
-    recorded: dict[tuple[str, int], set[int]] = {}
-    for use in table.arrays:
-        recorded.setdefault((use.array, use.axis), set()).add(use.node)
-    for use in table.arrays:
-        if readers[use.array] - recorded[use.array, use.axis]:
-            table.pin(use.units.tolist(), f"its array {use.array!r} is also read elsewhere")
+    for (array, _), uses in table.arrays.items():
+        if readers[array] - {use.node for use in uses}:
+            table.pin(uses[0].units.tolist(), f"its array {array!r} is also read elsewhere")
 
 
 def _collect(walk: Walk, output: Units | None) -> Sites:
@@ -241,9 +279,15 @@ def _collect(walk: Walk, output: Units | None) -> Sites:
         sites=tuple(sites),
         arrays=tuple(
             ArraySlice(node=names[u.node], array=u.array, axis=u.axis, channels=channels(u.units), role=u.role)
-            for u in table.arrays
+            for u in table.array_uses()
         ),
-        targets=tuple(TargetSize(node=names[u.node], index=u.index, channels=channels(u.units)) for u in table.sizes),
+        targets=tuple(
+            TargetSize(node=names[u.node], operand=u.operand, index=u.index, channels=channels(u.units))
+            for u in table.sizes
+        ),
+        positions=tuple(
+            Positions(node=names[u.node], operand=u.operand, channels=channels(u.units)) for u in table.indices
+        ),
         attributes=tuple(
             AttributeSize(node=names[u.node], attribute=u.attribute, channels=channels(u.units))
             for u in table.attributes
@@ -262,8 +306,23 @@ def _collect(walk: Walk, output: Units | None) -> Sites:
             )
             for s in table.scatters
         ),
+        parts=_parts(walk, sites, channels),
         output=_free_output(table, output, numbers),
     )
+
+
+def _parts(walk: Walk, sites: list[Site], channels: Callable[[Units], Channels]) -> tuple[Channels, ...]:
+    """Return what values hold without holding all channels of any site, each set of channels once."""
+    number_of_site = np.repeat(np.arange(len(sites)), [site.size for site in sites])
+    found: dict[bytes, Channels] = {}
+    for factors in walk.factors.values():
+        for factor in factors:
+            held = np.unique(channels(factor.units))
+            counts = np.bincount(number_of_site[held], minlength=len(sites))
+            open_sites = [i for i in np.flatnonzero(counts) if not sites[i].pinned]
+            if len(open_sites) == np.count_nonzero(counts) and all(counts[i] < sites[i].size for i in open_sites):
+                found[held.tobytes()] = held
+    return tuple(found.values())
 
 
 def _number_units(walk: Walk) -> tuple[list[Site], Channels]:
@@ -272,17 +331,16 @@ def _number_units(walk: Walk) -> tuple[list[Site], Channels]:
     reasons: dict[int, str] = {}
     for unit, reason in table.pinned.items():
         reasons.setdefault(table.find(unit), reason)
-    groups: dict[tuple[int, str], list[int]] = {}
+    groups: dict[tuple[int, str, str], list[int]] = {}
     for unit in range(len(table.parent)):
         if table.find(unit) == unit:
-            groups.setdefault((table.origin[unit][0], reasons.get(unit, "")), []).append(unit)
+            groups.setdefault((*table.origin[unit], reasons.get(unit, "")), []).append(unit)
     layers = _layers_by_unit(walk)
     numbers = np.zeros(len(table.parent), dtype=np.int64)
     sites: list[Site] = []
     taken: dict[str, int] = {}
     count = 0
-    for (node, reason), units in sorted(groups.items()):
-        name = network.nodes[node].inputs[1]
+    for (node, name, reason), units in sorted(groups.items()):
         taken[name] = taken.get(name, 0) + 1
         numbers[units] = np.arange(count, count + len(units))
         count += len(units)
@@ -291,7 +349,7 @@ def _number_units(walk: Walk) -> tuple[list[Site], Channels]:
                 id=name if taken[name] == 1 else f"{name}#{taken[name]}",
                 size=len(units),
                 layers=tuple(dict.fromkeys(layer for unit in units for layer in layers.get(unit, ()))),
-                spatial=network.nodes[node].op == "Conv",
+                spatial=network.nodes[node].op in ("Conv", "ConvTranspose"),
                 pinned=reason,
             )
         )
@@ -300,9 +358,10 @@ def _number_units(walk: Walk) -> tuple[list[Site], Channels]:
 
 def _layers_by_unit(walk: Walk) -> dict[int, list[str]]:
     layers: dict[int, list[str]] = {}
-    for use in walk.table.arrays:
+    for use in walk.table.array_uses():
         node = walk.network.nodes[use.node]
-        if use.role == "row" and node.op in LAYERS and use.array == node.inputs[1] and not is_selection(use.array):
+        weights = node.inputs[LAYERS[node.op]] if node.op in LAYERS else ""
+        if use.role == "row" and use.array == weights and not is_selection(use.array):
             for unit in dict.fromkeys(walk.table.roots(use.units).tolist()):
                 layers.setdefault(unit, []).append(use.array)
     return layers

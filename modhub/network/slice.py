@@ -37,12 +37,20 @@ class Editor:
         self.index = {node.outputs[0]: i for i, node in enumerate(network.nodes)}
         self.inserted: dict[int, list[Node]] = {}
         self.taken = {network.input.name, *network.arrays, *network.producers()}
+        self.selections: dict[tuple[tuple[int, ...], bytes], str] = {}
 
     def store(self, wish: str, array: Array) -> str:
         """Add an array under a free name and return the name."""
         name = fresh_name(wish, self.taken)
         self.arrays[name] = array
         return name
+
+    def store_selection(self, wish: str, matrix: Array) -> str:
+        """Return the name of a selection's matrix; equal ones are stored once, as in unrolled recurrences."""
+        key = (matrix.shape, matrix.tobytes())
+        if key not in self.selections:
+            self.selections[key] = self.store(wish, matrix)
+        return self.selections[key]
 
     def insert_before(
         self,
@@ -68,6 +76,17 @@ class Editor:
         self.nodes[index] = dataclasses.replace(reader, inputs=inputs)
         self.inserted.setdefault(index, []).append(node)
 
+    def operand(self, node: str, operand: int) -> Array:
+        """Return the array that is an input of a node."""
+        return self.arrays[self.nodes[self.index[node]].inputs[operand]]
+
+    def replace_operand(self, node: str, operand: int, array: Array) -> None:
+        """Let a node read another array."""
+        index = self.index[node]
+        inputs = list(self.nodes[index].inputs)
+        inputs[operand] = self.store(f"{node}.{operand}", array)
+        self.nodes[index] = dataclasses.replace(self.nodes[index], inputs=tuple(inputs))
+
     def append(self, op: str, *inputs: str, wish: str, **attributes: int) -> str:
         """Add a node at the end and return the name of its result."""
         output = fresh_name(wish, self.taken)
@@ -91,7 +110,7 @@ def masked(network: Network, sites: Sites, module: ClassModule) -> Network:
     editor = Editor(network)
     shapes = infer_shapes(network)
     flags = sites.flags(sites.settle(module.kept))
-    _apply_affine(editor, module)
+    _change_weights(editor, module)
     for reader in sites.readers:
         open_positions = flags[reader.channels]
         if not open_positions.all():
@@ -99,7 +118,9 @@ def masked(network: Network, sites: Sites, module: ClassModule) -> Network:
             value = network.nodes[index].inputs[reader.operand]
             shape = [1] * len(shapes[value])
             shape[reader.axis] = len(open_positions)
-            mask = editor.store(f"mask/{reader.node}.{reader.operand}", open_positions.astype(np.float32).reshape(shape))
+            mask = editor.store(
+                f"mask/{reader.node}.{reader.operand}", open_positions.astype(np.float32).reshape(shape)
+            )
             editor.insert_before(index, reader.operand, op="Mul", operands=(mask,), wish=f"{value}.masked")
     logit = _pick_row(editor, network.output, module.row)
     return _finish(editor, network, module, logit=logit)
@@ -118,7 +139,7 @@ def sliced(network: Network, sites: Sites, module: ClassModule) -> Network:
     editor = Editor(network)
     own_row = not isinstance(module.head, MlpHead) and sites.output is not None
     flags = sites.flags(sites.settle(module.kept), output_row=module.row if own_row else None)
-    _apply_affine(editor, module)
+    _change_weights(editor, module)
     _cut_arrays(editor, sites, flags)
     _cut_sizes(editor, sites, flags)
     for branch in sites.branches:
@@ -127,11 +148,14 @@ def sliced(network: Network, sites: Sites, module: ClassModule) -> Network:
     return _finish(editor, network, module, logit=logit)
 
 
-def _apply_affine(editor: Editor, module: ClassModule) -> None:
+def _change_weights(editor: Editor, module: ClassModule) -> None:
+    """Set dropped weights to zero, then scale and shift the layers that have an affine map."""
+    for name, kept in module.weights.items():
+        editor.arrays[name] = np.where(kept, editor.arrays[name].astype(np.float32), np.float32(0))
     for node in editor.nodes:
         if len(node.inputs) > 2 and node.inputs[1] in module.affine:
             affine = module.affine[node.inputs[1]]
-            weight, bias = editor.arrays[node.inputs[1]], editor.arrays[node.inputs[2]]
+            weight, bias = (editor.arrays[name].astype(np.float32) for name in node.inputs[1:3])
             rows = affine.scale.reshape(-1, *[1] * (weight.ndim - 1))
             editor.arrays[node.inputs[1]] = weight * rows
             editor.arrays[node.inputs[2]] = bias * affine.scale + affine.offset
@@ -149,12 +173,14 @@ def _cut_arrays(editor: Editor, sites: Sites, flags: Flags) -> None:
 def _cut_sizes(editor: Editor, sites: Sites, flags: Flags) -> None:
     for target in sites.targets:
         if not flags[target.channels].all():
-            index = editor.index[target.node]
-            node = editor.nodes[index]
-            sizes = editor.arrays[node.inputs[1]].copy()
+            sizes = editor.operand(target.node, target.operand).copy()
             sizes[target.index] = flags[target.channels].sum()
-            name = editor.store(f"{target.node}.size", sizes)
-            editor.nodes[index] = dataclasses.replace(node, inputs=(node.inputs[0], name, *node.inputs[2:]))
+            editor.replace_operand(target.node, target.operand, sizes)
+    for map_ in sites.positions:
+        if not flags[map_.channels].all():
+            old = editor.operand(map_.node, map_.operand) % len(map_.channels)
+            places = np.cumsum(flags[map_.channels]) - 1
+            editor.replace_operand(map_.node, map_.operand, places[old[flags[map_.channels[old]]]])
     for attribute in sites.attributes:
         index = editor.index[attribute.node]
         node = editor.nodes[index]
@@ -175,7 +201,7 @@ def _scatter(editor: Editor, branch: Branch, flags: Flags) -> None:
     value = editor.nodes[index].inputs[branch.operand]
     last = branch.axis == branch.rank - 1
     weight = matrix.T if last else matrix.reshape(*matrix.shape, *[1] * (branch.rank - 2))
-    name = editor.store(f"{PREFIX}{value}", np.ascontiguousarray(weight))
+    name = editor.store_selection(f"{PREFIX}{value}", np.ascontiguousarray(weight))
     attributes = {} if last else {"kernel_shape": (1,) * (branch.rank - 2)}
     editor.insert_before(
         index,

@@ -49,7 +49,7 @@ def cut_points(network: Network) -> tuple[CutPoint, ...]:
     for i, node in enumerate(network.nodes[:-1]):
         live.update(name for name in node.outputs if last_use.get(name, -1) > i)
         live = {name for name in live if last_use.get(name, -1) > i}
-        if len(live) == 1 and live != {network.input.name} and sum(costs[: i + 1]) and sum(costs[i + 1 :]):
+        if len(live) == 1 and live != {network.input.name} and any(costs[: i + 1]) and any(costs[i + 1 :]):
             point = _point(network, next(iter(live)), i + 1, costs)
             if points and points[-1].trunk_macs == point.trunk_macs:
                 points.pop()

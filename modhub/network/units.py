@@ -2,7 +2,8 @@
 
 Each cuttable position of each axis is a *unit*, an integer. Operators that force two positions to be kept or cut
 together unite their units (union-find). What has to be rewritten when units are dropped is recorded as *uses*: slices
-of arrays, sizes inside shape arrays, attributes, and branches that are scattered onto a residual stream.
+of arrays, sizes and positions inside integer arrays, attributes, and branches that are scattered onto a residual
+stream.
 """
 
 from __future__ import annotations
@@ -36,13 +37,21 @@ class ArrayUse:
 
 @dataclass(frozen=True, kw_only=True)
 class SizeUse:
-    """Element `index` of the integer array is ``factor`` times the number of kept `units`."""
+    """Element `index` of the integer array that is input `operand` of a node is the number of kept `units`."""
 
     node: int
-    array: str
+    operand: int
     index: int
     units: Units
-    factor: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexUse:
+    """The integer array that is input `operand` of a node holds positions in an axis whose units are `units`."""
+
+    node: int
+    operand: int
+    units: Units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,22 +90,26 @@ class Scatter:
 
 @dataclass
 class UnitTable:
-    """Units, which of them are one, which may never be cut and why, and every use of them."""
+    """Units, which of them are one, which may never be cut and why, and every use of them.
+
+    `origin` tells for each unit the node that opened it and the array or value whose positions it numbers.
+    """
 
     parent: list[int] = field(default_factory=list)
-    origin: list[tuple[int, int]] = field(default_factory=list)
+    origin: list[tuple[int, str]] = field(default_factory=list)
     pinned: dict[int, str] = field(default_factory=dict)
-    arrays: list[ArrayUse] = field(default_factory=list)
+    arrays: dict[tuple[str, int], list[ArrayUse]] = field(default_factory=dict)
     sizes: list[SizeUse] = field(default_factory=list)
+    indices: list[IndexUse] = field(default_factory=list)
     attributes: list[AttributeUse] = field(default_factory=list)
     gates: list[Gate] = field(default_factory=list)
     scatters: list[Scatter] = field(default_factory=list)
 
-    def open(self, count: int, *, node: int) -> Units:
-        """Return `count` new units made by a node, in the order of its output positions."""
+    def open(self, count: int, *, node: int, name: str) -> Units:
+        """Return `count` new units that a node makes from an array or value, in the order of its positions."""
         start = len(self.parent)
         self.parent.extend(range(start, start + count))
-        self.origin.extend((node, position) for position in range(count))
+        self.origin.extend([(node, name)] * count)
         return np.arange(start, start + count, dtype=np.int64)
 
     def find(self, unit: int) -> int:
@@ -109,8 +122,9 @@ class UnitTable:
         return root
 
     def roots(self, units: Units) -> Units:
-        """Return the representative of each unit."""
-        return np.array([self.find(int(unit)) for unit in units], dtype=np.int64)
+        """Return the representative of each unit, in an array of the same shape."""
+        flat = np.array([self.find(unit) for unit in units.ravel().tolist()], dtype=np.int64)
+        return flat.reshape(units.shape)
 
     def unite(self, first: Units, second: Units) -> None:
         """Make units at equal positions one."""
@@ -125,7 +139,11 @@ class UnitTable:
 
     def use_array(self, use: ArrayUse) -> None:
         """Record a slice; an array that two nodes share must be cut the same way for both."""
-        for other in self.arrays:
-            if other.array == use.array and other.axis == use.axis:
-                self.unite(other.units, use.units)
-        self.arrays.append(use)
+        uses = self.arrays.setdefault((use.array, use.axis), [])
+        if uses:
+            self.unite(uses[0].units, use.units)
+        uses.append(use)
+
+    def array_uses(self) -> list[ArrayUse]:
+        """Return all slices in the order of their nodes."""
+        return sorted((use for uses in self.arrays.values() for use in uses), key=lambda use: use.node)

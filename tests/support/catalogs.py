@@ -1,4 +1,4 @@
-"""Small catalogs for tests of the resolver, written as few words: ``shop.module("acme/pets/cat", "1.0.0", base="1.0.0")``."""
+"""Small catalogs for tests of the resolver, in few words: ``shop.delta("acme/pets/cat", "1.0.0", base="1.0.0")``."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +42,13 @@ def random_module(
         head=OwnHead() if seed % 2 == 0 else random_head(int(network.output_shape[-1]), random),
         calibration=Calibration(scale=1.25, offset=-0.5, ece=0.01, data="test"),
     )
+
+
+def with_random_weights(network: Network, module: ClassModule, *, seed: int = 0) -> ClassModule:
+    """Return the module keeping a random half of the weights of every array with several axes."""
+    random = np.random.default_rng(seed)
+    arrays = {name: array for name, array in network.weights() if array.ndim > 1}
+    return dataclasses.replace(module, weights={name: random.random(a.shape) < 0.5 for name, a in arrays.items()})
 
 
 def random_head(classes: int, random: np.random.Generator) -> MlpHead:

@@ -31,13 +31,14 @@ class Builder:
     Args:
         shape: shape of the input without the batch; ``(channels, height, width)`` is an image, ``(length,)`` features.
         seed: seed of the weights.
+        vocabulary: makes an input ``(length,)`` tokens instead of features, of as many kinds.
 
     `shapes` maps each value to its shape without the batch.
     """
 
-    def __init__(self, *, shape: Size, seed: int = 0) -> None:
+    def __init__(self, *, shape: Size, seed: int = 0, vocabulary: int | None = None) -> None:
         self.random = np.random.default_rng(seed)
-        self.port = _port(shape)
+        self.port = _port(shape, vocabulary)
         self.input = self.port.name
         self.nodes: list[Node] = []
         self.arrays: dict[str, Array] = {}
@@ -84,6 +85,23 @@ class Builder:
         (incoming,) = self.shapes[value]
         return self.apply("Gemm", value, self.weight((units, incoming)), self.bias(units), shape=(units,), transB=1)
 
+    def matmul(self, value: str, units: int) -> str:
+        """Add a product with a matrix ``[incoming, units]`` over the last axis, and a bias."""
+        *leading, incoming = self.shapes[value]
+        weights = self.array((self.random.standard_normal((incoming, units)) / math.sqrt(incoming)).astype(np.float32))
+        product = self.apply("MatMul", value, weights, shape=(*leading, units))
+        return self.apply("Add", product, self.bias(units))
+
+    def reshape(self, value: str, *shape: int) -> str:
+        """Add a reshape that leaves the batch first."""
+        target = self.array(np.array([0, *shape], dtype=np.int64))
+        return self.apply("Reshape", value, target, shape=shape)
+
+    def transpose(self, value: str, *order: int) -> str:
+        """Add a transposition; `order` tells where each axis behind the batch comes from, counted from one."""
+        shape = tuple(self.shapes[value][axis - 1] for axis in order)
+        return self.apply("Transpose", value, shape=shape, perm=(0, *order))
+
     def relu(self, value: str) -> str:
         """Add a rectifier."""
         return self.apply("Relu", value)
@@ -120,6 +138,16 @@ class Builder:
         _, *size = self.shapes[values[0]]
         return self.apply("Concat", *values, shape=(sum(self.shapes[v][0] for v in values), *size), axis=1)
 
+    def split(self, value: str, *sizes: int, axis: int = 1) -> tuple[str, ...]:
+        """Add a split along an axis, counted with the batch."""
+        outputs = tuple(f"split{len(self.nodes)}.{part}" for part in range(len(sizes)))
+        inputs = (value, self.array(np.array(sizes, dtype=np.int64)))
+        self.nodes.append(Node(op="Split", inputs=inputs, outputs=outputs, attributes={"axis": axis}, name=outputs[0]))
+        shape = self.shapes[value]
+        for name, size in zip(outputs, sizes, strict=True):
+            self.shapes[name] = (*shape[: axis - 1], size, *shape[axis:])
+        return outputs
+
     def apply(self, op: str, *inputs: str, shape: Size | None = None, **attributes: Attribute) -> str:
         """Add any node with one output; its shape is that of the first input unless given."""
         output = f"{op.lower()}{len(self.nodes)}"
@@ -153,7 +181,9 @@ class Builder:
         )
 
 
-def _port(shape: Size) -> InputPort:
+def _port(shape: Size, vocabulary: int | None) -> InputPort:
+    if vocabulary is not None:
+        return InputPort(name="tokens", kind="tokens", dtype="int64", shape=(BATCH, *shape), vocabulary=vocabulary)
     if len(shape) == 3:
         color = {1: "gray", 3: "RGB"}.get(shape[0])
         return InputPort(
@@ -170,11 +200,11 @@ def _port(shape: Size) -> InputPort:
 
 
 def inputs_for(network: Network, *, batch: int = 3, seed: int = 1) -> Array:
-    """Return random inputs in [0, 1) that fit a network; for tokens, whole numbers below 100."""
+    """Return random inputs in [0, 1) that fit a network; for tokens, whole numbers below the vocabulary, or 100."""
     shape = (batch, *(int(size) for size in network.input.shape[1:]))
     random = np.random.default_rng(seed)
     if network.input.dtype == "int64":
-        return random.integers(0, 100, shape)
+        return random.integers(0, network.input.vocabulary or 100, shape)
     return random.random(shape, dtype=np.float32)
 
 

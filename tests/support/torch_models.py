@@ -10,8 +10,10 @@ import contextlib
 import functools
 import io
 import logging
+import tempfile
 import warnings
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -123,7 +125,7 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         mean = x.mean(dim=(2, 3), keepdim=True)
-        return x * torch.sigmoid(self.excite(torch.relu(self.squeeze(mean))))
+        return torch.as_tensor(x * torch.sigmoid(self.excite(torch.relu(self.squeeze(mean)))))
 
 
 class Shuffle(nn.Module):
@@ -156,7 +158,7 @@ class ConvNext(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.mlp(self.norm(self.spatial(x).permute(0, 2, 3, 1))) * self.gamma
-        return x + y.permute(0, 3, 1, 2)
+        return x + torch.as_tensor(y.permute(0, 3, 1, 2))
 
 
 def _image_net(*middle: nn.Module, channels: int = 8, end: int | None = None) -> nn.Module:
@@ -288,17 +290,17 @@ def torch_inputs(family: str, *, batch: int = 3, seed: int = 1) -> torch.Tensor:
 
 
 def exported(family: str, *, dynamo: bool, opset: int) -> bytes:
-    """Return a family's classifier as torch's newer (`dynamo`) or older exporter writes it, with a batch of any size."""
-    model, example, buffer = torch_model(family), torch_inputs(family), io.BytesIO()
-    names = {"input_names": ["x"], "output_names": ["y"], "opset_version": opset}
-    with _quietly(), torch.no_grad():
-        if dynamo:
-            shapes = ({0: torch.export.Dim("batch")},)
-            torch.onnx.export(model, (example,), buffer, dynamo=True, dynamic_shapes=shapes, external_data=False, **names)  # type: ignore[arg-type]
-        else:
-            axes = {"x": {0: "batch"}, "y": {0: "batch"}}
-            torch.onnx.export(model, (example,), buffer, dynamo=False, dynamic_axes=axes, **names)  # type: ignore[arg-type]
-    return buffer.getvalue()
+    """Return a family's classifier as torch's newer (`dynamo`) or older exporter writes it."""
+    model, example = torch_model(family), torch_inputs(family)
+    names: dict[str, Any] = {"input_names": ["x"], "output_names": ["y"], "opset_version": opset, "dynamo": dynamo}
+    if dynamo:
+        names |= {"dynamic_shapes": ({0: torch.export.Dim("batch")},), "external_data": False}
+    else:
+        names |= {"dynamic_axes": {"x": {0: "batch"}, "y": {0: "batch"}}}
+    with tempfile.TemporaryDirectory() as folder, _quietly(), torch.no_grad():
+        path = Path(folder) / "model.onnx"
+        torch.onnx.export(model, (example,), path, **names)
+        return path.read_bytes()
 
 
 def torch_answers(family: str, x: torch.Tensor) -> Array:

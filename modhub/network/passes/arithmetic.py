@@ -42,9 +42,7 @@ def fold_arithmetic(network: Network) -> Network:
     return network.replace(nodes=tuple(nodes), arrays=arrays)
 
 
-def _affine(
-    node: Node, arrays: dict[str, Array], shapes: dict[str, Shape]
-) -> tuple[str, Doubles, Doubles] | None:
+def _affine(node: Node, arrays: dict[str, Array], shapes: dict[str, Shape]) -> tuple[str, Doubles, Doubles] | None:
     """Return `(value, scale, shift)` if the node is ``scale * value + shift`` per channel of axis 1."""
     if node.op not in ("Add", "Sub", "Mul", "Div") or len(node.inputs) != 2:
         return None

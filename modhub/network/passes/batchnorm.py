@@ -46,7 +46,9 @@ def fold_batchnorm(network: Network) -> Network:
             current = network.replace(nodes=tuple(nodes), arrays=arrays)
             before = foldable_producer(current, nodes[index].inputs[0])
             if before is None:
-                nodes[index : index + 1] = _as_arithmetic(nodes[index], scale, shift, rank=rank, arrays=arrays, taken=taken)
+                nodes[index : index + 1] = _as_arithmetic(
+                    nodes[index], scale, shift, rank=rank, arrays=arrays, taken=taken
+                )
             else:
                 output = nodes[index].outputs[0]
                 nodes[before] = scale_rows(nodes[before], scale, shift, arrays=arrays, taken=taken, output=output)

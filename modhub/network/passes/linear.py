@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modhub.network.network import Node
 from modhub.network.passes.names import fresh_name
 from modhub.network.shapes import infer_shapes
 
 if TYPE_CHECKING:
-    from modhub.network.network import Array, Network, Shape
+    from modhub.network.network import Array, Network, Node, Shape
 
 
 def normalise_linear(network: Network) -> Network:
@@ -58,16 +57,16 @@ def _is_layer(node: Node, arrays: dict[str, Array], shapes: dict[str, Shape]) ->
 def _normal_gemm(node: Node, arrays: dict[str, Array], taken: set[str]) -> Node:
     original = arrays[node.inputs[1]]
     weight = original if node.integer("transB", 0) else original.T
-    weight = (weight * np.float32(node.number("alpha", 1.0))).astype(np.float32)
+    weight = weight.astype(np.float32) * np.float32(node.number("alpha", 1.0))
     size = weight.shape[0]
     has_bias = len(node.inputs) > 2 and node.inputs[2] != ""
     bias = arrays[node.inputs[2]] if has_bias else np.zeros(size, dtype=np.float32)
     if bias.ndim == 2 and bias.shape[0] != 1:
         return node
-    bias = np.broadcast_to(bias.reshape(-1), (size,)) * np.float32(node.number("beta", 1.0))
+    bias = np.broadcast_to(bias.reshape(-1), (size,)).astype(np.float32) * np.float32(node.number("beta", 1.0))
     names = (
         _store(node.inputs[1], np.ascontiguousarray(weight), arrays, taken),
-        _store(node.inputs[2] if has_bias else f"{node.inputs[1]}.bias", bias.astype(np.float32), arrays, taken),
+        _store(node.inputs[2] if has_bias else f"{node.inputs[1]}.bias", bias, arrays, taken),
     )
     return dataclasses.replace(node, inputs=(node.inputs[0], *names), attributes={"transB": 1})
 

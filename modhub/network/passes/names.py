@@ -18,11 +18,24 @@ MAX_NAME = 200
 def make_names_safe(network: Network) -> Network:
     """Return the network with every value, array and node name made of ``A-Za-z0-9_./:-`` and unique.
 
-    A safe name is kept as it is, so that people find their own layers again.
+    A safe name is kept as it is, so that people find their own layers again. The first output of a node has a name even
+    where nothing reads it, because nodes are told apart by it.
     """
+    network = _with_first_outputs(network)
     network = rename(network, _safe(_all_names(network)))
     labels = _safe(node.name or node.outputs[0] for node in network.nodes)
     nodes = (dataclasses.replace(node, name=labels[node.name or node.outputs[0]]) for node in network.nodes)
+    return network.replace(nodes=tuple(nodes))
+
+
+def _with_first_outputs(network: Network) -> Network:
+    taken = set(_all_names(network))
+    nodes = (
+        node
+        if node.outputs[0]
+        else dataclasses.replace(node, outputs=(fresh_name(f"{node.op}.first", taken), *node.outputs[1:]))
+        for node in network.nodes
+    )
     return network.replace(nodes=tuple(nodes))
 
 
