@@ -1,0 +1,1 @@
+"""Several modules as one model. Pure: packages in, a package out."""

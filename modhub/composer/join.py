@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from modhub.errors import ComposeError
 from modhub.network.network import BATCH, Network, Node
 from modhub.network.passes.names import fresh_name
+from modhub.spec import limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from modhub.network.network import Array
 
 SCORES = "scores"
+LONGEST_WISH = limits.ARRAY_NAME_LENGTH - 10
+"""Composites of composites prefix names again and again; this leaves room for the number that makes a name unique."""
 
 
 @dataclass
@@ -64,14 +67,15 @@ class Merge:
         names.update(zip(node.outputs, self.values[key], strict=True))
 
     def _fresh(self, name: str, prefix: str) -> str:
-        return fresh_name(name if name not in self.taken else f"{prefix}/{name}", self.taken)
+        wish = name if name not in self.taken else f"{prefix}/{name}"
+        return fresh_name(wish[:LONGEST_WISH], self.taken)
 
 
 def join(parts: Sequence[tuple[str, Network]]) -> Network:
-    """Return one network whose output `scores`, float32 ``[batch, k]``, holds each part's output in order.
+    """Return one network whose output `scores`, float32 ``[batch, k]``, holds each part's output columns in order.
 
     Args:
-        parts: `(prefix, network)`; a prefix goes in front of names that are taken. Every network has one column.
+        parts: `(prefix, network)`; a prefix goes in front of names that are taken.
 
     Raises:
         ComposeError: no parts, or their input contracts differ.
@@ -80,7 +84,7 @@ def join(parts: Sequence[tuple[str, Network]]) -> Network:
         raise ComposeError("there is nothing to compose: no modules were given")
     first_prefix, first = parts[0]
     for prefix, part in parts[1:]:
-        if part.input != first.input:
+        if part.input.key() != first.input.key():
             raise ComposeError(f"{first_prefix} takes {first.input}, {prefix} takes {part.input}: they share no input")
     merge = Merge(taken={first.input.name, SCORES})
     columns = [merge.add(part, prefix=prefix, input_name=first.input.name) for prefix, part in parts]

@@ -1,32 +1,46 @@
 """`delta.safetensors`: a class module as masks over its base.
 
-Arrays: ``keep/SITE`` (uint32, ascending channel numbers; a site that is absent is whole), ``scale/LAYER`` and
-``offset/LAYER`` (float32, one number per kept channel of that layer), and for an MLP head ``head/first``,
-``head/first.bias``, ``head/second``, ``head/second.bias``. One metadata entry, ``modhub``, holds JSON: the format, the
-fingerprint of the base, the row of the parent's logits, the label and the head's kind.
+Arrays: ``keep/SITE`` (uint32, ascending channel numbers; a site that is absent is whole), ``bits/ARRAY`` (uint8, one
+bit per element of that array in row-major order, bit `i` of byte `j` for element ``8 * j + i``; elements whose bit is 0
+are zero), ``scale/LAYER`` and ``offset/LAYER`` (float32, one number per kept channel of that layer), and for an MLP
+head ``head/first``, ``head/first.bias``, ``head/second``, ``head/second.bias``. One metadata entry, ``modhub``, holds
+JSON: the format, the fingerprint of the base, the row of the parent's logits, the label and the head's kind.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modhub.errors import DecomposeError, FormatError
 from modhub.network.modules import Affine, ClassModule, MlpHead, OwnHead, check_module
+from modhub.package.safetensors_reader import read_arrays, read_header
+from modhub.spec import limits
+from modhub.spec.document import Fields, check_format, inside, natural, one_of, parse_json, shown, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from modhub.network.modules import Head
-    from modhub.network.network import Array, Network
-    from modhub.network.sites import Sites
+    from modhub.network.modules import Channels, Head
+    from modhub.network.network import Array, Network, Node
+    from modhub.network.sites import Flags, Sites
     from modhub.spec.ports import Calibration
 
 FORMAT = "modhub/delta@1"
 DELTA_FILE = "delta.safetensors"
 HEAD_ARRAYS = ("first", "first.bias", "second", "second.bias")
+PARTS = {
+    "keep": (np.uint32, (1,)),
+    "bits": (np.uint8, (1,)),
+    "scale": (np.float32, (1,)),
+    "offset": (np.float32, (1,)),
+    "head": (np.float32, (1, 2)),
+}
+"""What an array's name begins with, its element type, and how many dimensions it may have."""
 
 
 def to_delta(network: Network, sites: Sites, module: ClassModule, *, base: str) -> bytes:
@@ -43,8 +57,17 @@ def to_delta(network: Network, sites: Sites, module: ClassModule, *, base: str) 
     check_module(network, sites, module)
     settled = sites.settle(module.kept)
     arrays: dict[str, Array] = {
-        f"keep/{site}": channels.astype(np.uint32) for site, channels in settled.items() if len(channels) < sites[site].size
+        f"keep/{site}": channels.astype(np.uint32)
+        for site, channels in settled.items()
+        if len(channels) < sites[site].size
     }
+    arrays.update(
+        {
+            f"bits/{name}": np.packbits(flags, bitorder="little")
+            for name, flags in module.weights.items()
+            if not flags.all()
+        }
+    )
     flags = sites.flags(settled)
     for layer, affine in module.affine.items():
         rows = flags[layer_channels(sites, layer)]
@@ -60,6 +83,58 @@ def to_delta(network: Network, sites: Sites, module: ClassModule, *, base: str) 
     return save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, metadata=metadata)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Delta:
+    """A `delta.safetensors` as it was read, before anybody knows whether it fits a base.
+
+    `base` is the fingerprint of the network it was made for; `row` and `label` say which class it scores.
+    """
+
+    base: str
+    row: int
+    label: str
+    head: str
+    arrays: Mapping[str, Array]
+
+    def under(self, prefix: str) -> dict[str, Array]:
+        """Return the arrays below a prefix, by the rest of their names."""
+        return {name.removeprefix(prefix): a for name, a in self.arrays.items() if name.startswith(prefix)}
+
+
+def read_delta(data: bytes) -> Delta:
+    """Return what the bytes of a `delta.safetensors` hold.
+
+    Raises:
+        FormatError: the file is malformed, of another format, or holds arrays that a delta has no use for.
+    """
+    header = read_header(data)
+    arrays = read_arrays(data, header)
+    if set(header.metadata) != {"modhub"}:
+        raise FormatError("expected one entry, 'modhub'", where="__metadata__")
+    with inside("__metadata__.modhub"):
+        about = Fields(parse_json(header.metadata["modhub"].encode(), limit=limits.GRAPH_TEXT_BYTES))
+        check_format(about.required("format", text), expected=FORMAT)
+        delta = Delta(
+            base=about.required("base", text),
+            row=about.required("row", natural),
+            label=about.required("label", text),
+            head=about.required("head", one_of("own", "mlp")),
+            arrays=arrays,
+        )
+    for name, array in arrays.items():
+        _check_array(name, array, delta)
+    return delta
+
+
+def _check_array(name: str, array: Array, delta: Delta) -> None:
+    kind, _, rest = name.partition("/")
+    if kind not in PARTS or not rest or (kind == "head" and (delta.head == "own" or rest not in HEAD_ARRAYS)):
+        raise FormatError("has no meaning in a delta", where=name)
+    dtype, ranks = PARTS[kind]
+    if array.dtype != dtype or array.ndim not in ranks:
+        raise FormatError(f"is {array.dtype} of {array.ndim} dimensions, expected {np.dtype(dtype)}", where=name)
+
+
 def from_delta(
     data: bytes, network: Network, sites: Sites, *, base: str, calibration: Calibration | None
 ) -> ClassModule:
@@ -68,27 +143,39 @@ def from_delta(
     Raises:
         FormatError: the file is malformed, belongs to another base, or does not fit the base's sites.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
+    delta = read_delta(data)
+    if delta.base != base:
+        raise FormatError(f"was made for the base {shown(delta.base)}, not for {base!r}", where="base")
+    kept = {site: channels.astype(np.int64) for site, channels in delta.under("keep/").items()}
+    module = ClassModule(
+        label=delta.label,
+        row=delta.row,
+        kept=kept,
+        weights={name: _flags(name, packed, network) for name, packed in delta.under("bits/").items()},
+        head=_head(delta, network),
+        calibration=calibration,
+    )
     try:
-        arrays = load(data)
-        about = _about(data)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise FormatError(f"cannot be read: {error}", file=DELTA_FILE) from error
-    if about.get("format") != FORMAT:
-        raise FormatError(f"expected {FORMAT!r}, got {about.get('format')!r}", where="format", file=DELTA_FILE)
-    if about.get("base") != base:
-        raise FormatError(f"was made for the base {about.get('base')!r}, not for {base!r}", where="base", file=DELTA_FILE)
-    try:
-        module = _module(arrays, about, sites, network, calibration)
         check_module(network, sites, module)
-    except (DecomposeError, KeyError, ValueError, TypeError, IndexError) as error:
-        raise FormatError(f"does not fit its base: {error}", file=DELTA_FILE) from error
+        module = dataclasses.replace(module, affine=_affine_maps(delta, network, sites, kept))
+        check_module(network, sites, module)
+    except DecomposeError as error:
+        raise FormatError(f"does not fit its base: {error}") from error
     return module
 
 
-def layer_channels(sites: Sites, layer: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _flags(name: str, packed: Array, network: Network) -> Flags:
+    array = network.arrays.get(name)
+    if array is None or len(packed) != -(-array.size // 8):
+        size = "no array" if array is None else f"an array of {array.size} elements"
+        raise FormatError(f"holds {8 * len(packed)} bits for {shown(name)}, {size} of the base", where="bits")
+    flags = np.unpackbits(packed.astype(np.uint8, copy=False), bitorder="little")
+    if flags[array.size :].any():
+        raise FormatError(f"has bits behind the last element of {shown(name)}", where="bits")
+    return flags[: array.size].astype(np.bool_).reshape(array.shape)
+
+
+def layer_channels(sites: Sites, layer: str) -> Channels:
     """Return the channel numbers of a layer's rows.
 
     Raises:
@@ -100,51 +187,44 @@ def layer_channels(sites: Sites, layer: str) -> np.ndarray[Any, np.dtype[np.int6
     raise DecomposeError(f"the network has no layer {layer!r}")
 
 
-def _about(data: bytes) -> dict[str, Any]:
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    about = json.loads(header["__metadata__"]["modhub"])
-    if not isinstance(about, dict):
-        raise FormatError("metadata is no object", file=DELTA_FILE)
-    return about
-
-
-def _module(
-    arrays: Mapping[str, Array],
-    about: Mapping[str, Any],
-    sites: Sites,
-    network: Network,
-    calibration: Calibration | None,
-) -> ClassModule:
-    kept = {n.removeprefix("keep/"): a.astype(np.int64) for n, a in arrays.items() if n.startswith("keep/")}
-    for site, channels in kept.items():
-        if arrays[f"keep/{site}"].dtype != np.uint32 or channels.ndim != 1 or len(channels) > sites[site].size:
-            raise FormatError(f"keep/{site} is not a list of at most {sites[site].size} uint32", file=DELTA_FILE)
-    module = ClassModule(label=str(about["label"]), row=int(about["row"]), kept=kept, head=_head(arrays, about))
-    check_module(network, sites, module)
+def _affine_maps(delta: Delta, network: Network, sites: Sites, kept: Mapping[str, Channels]) -> dict[str, Affine]:
+    scales, offsets = delta.under("scale/"), delta.under("offset/")
+    if set(scales) != set(offsets):
+        alone = min(set(scales) ^ set(offsets))
+        raise FormatError("has a scale without an offset, or the other way round", where=alone)
     flags = sites.flags(kept)
-    layers = [name.removeprefix("scale/") for name in arrays if name.startswith("scale/")]
-    affine = {layer: _affine(arrays, layer, flags[layer_channels(sites, layer)]) for layer in layers}
-    known = {f"keep/{s}" for s in kept} | {f"{p}/{n}" for n in layers for p in ("scale", "offset")}
-    strange = set(arrays) - known - {f"head/{name}" for name in HEAD_ARRAYS}
-    if strange:
-        raise FormatError(f"holds unknown arrays {sorted(strange)[:5]}", file=DELTA_FILE)
-    return ClassModule(
-        label=module.label, row=module.row, kept=kept, affine=affine, head=module.head, calibration=calibration
-    )
+    return {
+        layer: _affine(layer, scales[layer], offsets[layer], flags[layer_channels(sites, layer)], network)
+        for layer in scales
+    }
 
 
-def _affine(arrays: Mapping[str, Array], layer: str, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> Affine:
-    scale, offset = (np.full(len(rows), fill, dtype=np.float32) for fill in (1.0, 0.0))
-    scale[rows] = arrays[f"scale/{layer}"]
-    offset[rows] = arrays[f"offset/{layer}"]
+def _affine(layer: str, scales: Array, offsets: Array, rows: Flags, network: Network) -> Affine:
+    width = int(rows.sum())
+    if scales.shape != (width,) or offsets.shape != (width,):
+        problem = f"has {len(scales)} scales and {len(offsets)} offsets for {width} kept channels"
+        raise FormatError(problem, where=layer)
+    if not all(_has_bias(node, network) for node in network.nodes if layer in node.inputs[1:2]):
+        raise FormatError("is scaled but has no bias to put the offset in", where=layer)
+    scale, offset = np.ones(len(rows), dtype=np.float32), np.zeros(len(rows), dtype=np.float32)
+    scale[rows], offset[rows] = scales, offsets
     return Affine(scale=scale, offset=offset)
 
 
-def _head(arrays: Mapping[str, Array], about: Mapping[str, Any]) -> Head:
-    if about["head"] == "own":
+def _has_bias(node: Node, network: Network) -> bool:
+    bias = network.arrays.get(node.inputs[2]) if len(node.inputs) > 2 else None
+    return bias is not None and bias.shape == network.arrays[node.inputs[1]].shape[:1]
+
+
+def _head(delta: Delta, network: Network) -> Head:
+    if delta.head == "own":
         return OwnHead()
-    if about["head"] != "mlp":
-        raise FormatError(f"has an unknown head {about['head']!r}", where="head", file=DELTA_FILE)
-    first, first_bias, second, second_bias = (arrays[f"head/{name}"].astype(np.float32) for name in HEAD_ARRAYS)
+    arrays = delta.under("head/")
+    if set(arrays) != set(HEAD_ARRAYS):
+        raise FormatError(f"needs the arrays {', '.join(HEAD_ARRAYS)}", where="head")
+    first, first_bias, second, second_bias = (arrays[name].astype(np.float32) for name in HEAD_ARRAYS)
+    shapes = [array.shape for array in (first, first_bias, second, second_bias)]
+    hidden = shapes[1][0] if shapes[1] else 0
+    if shapes != [(hidden, network.output_shape[-1]), (hidden,), (1, hidden), (1,)]:
+        raise FormatError(f"has the shapes {shapes} for {network.output_shape[-1]} logits", where="head")
     return MlpHead(first=first, first_bias=first_bias, second=second, second_bias=second_bias)

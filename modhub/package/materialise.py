@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from modhub.errors import FormatError
-from modhub.network.network import BATCH
 from modhub.network.onnx_file import WEIGHTS_FILE, fingerprint
 from modhub.network.slice import sliced
 from modhub.package.delta import DELTA_FILE, from_delta
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
     from modhub.package.package import Package
 
 
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """A base package, read: its network, the network's sites and its fingerprint."""
+
+    network: Network
+    sites: Sites
+    fingerprint: str
+
+
+_open_bases: WeakKeyDictionary[Package, Base] = WeakKeyDictionary()
+"""A thousand deltas of one base read it once; it is kept no longer than its package."""
+
+
 def network_of(package: Package, base: Package | None = None) -> Network:
     """Return what a package computes, as a network.
 
@@ -30,30 +44,51 @@ def network_of(package: Package, base: Package | None = None) -> Network:
     Raises:
         FormatError: a delta without a base, with the wrong one, or files that do not fit together.
     """
-    if "standalone" in package.manifest.forms:
+    if GRAPH_FILE in package.files:
         return read_network(package)
     if base is None:
-        raise FormatError(f"is a delta and needs its base {package.manifest.dependencies[0].package!r}", file=package.name)
-    parent, sites, module = read_module(package, base)
-    return sliced(parent, sites, module)
+        needed = package.manifest.dependencies[0].package
+        raise FormatError(f"is a delta and needs its base {needed!r}", file=f"{package.name} {package.version}")
+    opened = open_base(base)
+    return sliced(opened.network, opened.sites, read_module(package, base))
 
 
-def read_module(package: Package, base: Package) -> tuple[Network, Sites, ClassModule]:
-    """Return the parent, its sites and the class module that a delta describes.
+def open_base(package: Package) -> Base:
+    """Return a base package's network, sites and fingerprint; each package is read once.
+
+    Raises:
+        FormatError: a file breaks a rule of the format, or there are no sites.
+    """
+    if package not in _open_bases:
+        if SITES_FILE not in package.files:
+            raise FormatError("is missing", file=SITES_FILE)
+        network = read_network(package)
+        try:
+            sites = sites_from_json(package.files[SITES_FILE])
+        except FormatError as error:
+            raise error.in_file(SITES_FILE) from error
+        _open_bases[package] = Base(network=network, sites=sites, fingerprint=fingerprint(network))
+    return _open_bases[package]
+
+
+def read_module(package: Package, base: Package) -> ClassModule:
+    """Return the class module that a delta describes.
 
     Raises:
         FormatError: the delta belongs to another base or does not fit it.
     """
-    parent = network_of(base)
-    sites = sites_from_json(base.files[SITES_FILE])
-    module = from_delta(
-        package.files[DELTA_FILE],
-        parent,
-        sites,
-        base=fingerprint(parent),
-        calibration=package.manifest.output.calibration,
-    )
-    return parent, sites, module
+    opened = open_base(base)
+    calibration = package.manifest.output.calibration
+    try:
+        return from_delta(
+            package.files[DELTA_FILE],
+            opened.network,
+            opened.sites,
+            base=opened.fingerprint,
+            calibration=calibration,
+        )
+    except FormatError as error:
+        raise error.in_file(DELTA_FILE) from error
 
 
 def read_network(package: Package) -> Network:
@@ -71,20 +106,4 @@ def read_network(package: Package) -> Network:
         arrays = read_arrays(weights, header)
     except FormatError as error:
         raise error.in_file(WEIGHTS_FILE) from error
-    port = package.manifest.input
-    network = read_graph(package.files[GRAPH_FILE], header, arrays, input_port=port)
-    _check_declared_input(package.files[GRAPH_FILE], network)
-    return network
-
-
-def _check_declared_input(graph: bytes, network: Network) -> None:
-    import onnx
-    from onnx import TensorProto
-
-    value = onnx.load_model_from_string(graph).graph.input[0]
-    tensor = value.type.tensor_type
-    shape = tuple(dim.dim_param or dim.dim_value for dim in tensor.shape.dim)
-    dtype = {TensorProto.FLOAT: "float32", TensorProto.INT64: "int64"}.get(tensor.elem_type, "unknown")
-    declared = (network.input.name, network.input.dtype, network.input.shape)
-    if (value.name, dtype, shape) != declared or shape[:1] != (BATCH,):
-        raise FormatError(f"takes {value.name} {dtype} {list(shape)}, the manifest says {declared}")
+    return read_graph(package.files[GRAPH_FILE], header, arrays, input_port=package.manifest.input)

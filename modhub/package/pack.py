@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,11 @@ from modhub.network.modules import kernels, kernels_kept
 from modhub.network.network import BATCH, IR_VERSION, OPSET
 from modhub.network.onnx_file import WEIGHTS_FILE, fingerprint, to_onnx
 from modhub.network.slice import SCORE, sliced
+from modhub.package.card import render_card
 from modhub.package.delta import DELTA_FILE, to_delta
-from modhub.package.package import GRAPH_FILE, MANIFEST_FILE, Package
+from modhub.package.package import CARD_FILE, GRAPH_FILE, MANIFEST_FILE, Package
 from modhub.package.sites_file import SITES_FILE, sites_to_json
-from modhub.spec.digests import FileRecord, sha256
+from modhub.spec.digests import FileRecord
 from modhub.spec.manifest import ClassLabel, Dependency, Manifest, Metric, Parent, Runtime
 from modhub.spec.names import slug
 from modhub.spec.ports import OutputPort
@@ -127,15 +129,13 @@ def pack_module(
 ) -> Package:
     """Return one class module as a package in the forms that the release asks for."""
     network, sites = decomposition.parent, decomposition.sites
-    parent = base.manifest.parent
-    assert parent is not None
     part = sliced(network, sites, module)
     forms: dict[str, dict[str, bytes]] = {}
     if "delta" in release.forms:
-        forms["delta"] = {DELTA_FILE: to_delta(network, sites, module, base=parent.sha256)}
+        identity = base.manifest.parent.sha256 if base.manifest.parent else fingerprint(network)
+        forms["delta"] = {DELTA_FILE: to_delta(network, sites, module, base=identity)}
     if "standalone" in release.forms:
-        graph, weights = to_onnx(part)
-        forms["standalone"] = {GRAPH_FILE: graph, WEIGHTS_FILE: weights}
+        forms["standalone"] = dict(zip((GRAPH_FILE, WEIGHTS_FILE), to_onnx(part), strict=True))
     manifest = _manifest(
         network,
         release,
@@ -146,7 +146,7 @@ def pack_module(
         output=OutputPort(name=SCORE, shape=(BATCH, 1), semantic="logit", calibration=module.calibration),
         provides=(f"class:{name}",),
         dependencies=(_base_dependency(base, release),) if "delta" in forms else (),
-        parent=parent,
+        parent=base.manifest.parent,
         method=decomposition.method,
         data=decomposition.data,
         metrics={**module.metrics, **_sizes(decomposition, module, part, parent_macs)},
@@ -156,12 +156,10 @@ def pack_module(
 
 
 def _base_dependency(base: Package, release: Release) -> Dependency:
-    return Dependency(package="./base", version=f"=={release.version}", sha256=sha256(base.files[MANIFEST_FILE]))
+    return Dependency(package=f"./{BASE}", version=f"=={release.version}", sha256=base.digest)
 
 
-def _sizes(
-    decomposition: Decomposition, module: ClassModule, part: Network, parent_macs: int
-) -> dict[str, Metric]:
+def _sizes(decomposition: Decomposition, module: ClassModule, part: Network, parent_macs: int) -> dict[str, Metric]:
     tail = decomposition.sites.after(decomposition.parent, decomposition.cut)
     total = max(1, kernels(tail))
     return {
@@ -171,9 +169,9 @@ def _sizes(
     }
 
 
-
-
-def _manifest(network: Network, release: Release, *, forms: Mapping[str, Mapping[str, bytes]], **fields: object) -> Manifest:
+def _manifest(
+    network: Network, release: Release, *, forms: Mapping[str, Mapping[str, bytes]], **fields: object
+) -> Manifest:
     return Manifest(
         version=release.version,
         created=release.created,
@@ -191,9 +189,11 @@ def _manifest(network: Network, release: Release, *, forms: Mapping[str, Mapping
 
 def record(path: str, data: bytes) -> FileRecord:
     """Return a file's name, size and digest."""
-    return FileRecord(path=path, size=len(data), sha256=sha256(data))
+    return FileRecord.of(path, data=data)
 
 
 def seal(manifest: Manifest, files: Mapping[str, bytes]) -> Package:
-    """Return the package of a manifest and its files, with `module.json` added."""
-    return Package(manifest=manifest, files={**files, MANIFEST_FILE: manifest.to_json()})
+    """Return the package of a manifest and its files, with the model card and `module.json` added."""
+    card = render_card(manifest).encode()
+    manifest = dataclasses.replace(manifest, card=record(CARD_FILE, card))
+    return Package(manifest=manifest, files={**files, CARD_FILE: card, MANIFEST_FILE: manifest.to_json()})

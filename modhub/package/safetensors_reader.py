@@ -6,7 +6,6 @@ here is read the same way by everybody.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import numpy as np
 
 from modhub.errors import FormatError
 from modhub.spec import limits
+from modhub.spec.document import Fields, inside, list_of, natural, one_of, parse_json, shown, table_of
 from modhub.spec.names import check_array_name
 
 if TYPE_CHECKING:
@@ -22,17 +22,13 @@ if TYPE_CHECKING:
 
     from modhub.network.network import Array
 
-ITEM_SIZES = {"F32": 4, "F16": 2, "F64": 8, "I64": 8, "I32": 4, "U32": 4, "U8": 1, "BOOL": 1}
-DTYPES = {
-    "F32": np.float32,
-    "F16": np.float16,
-    "F64": np.float64,
-    "I64": np.int64,
-    "I32": np.int32,
-    "U32": np.uint32,
-    "U8": np.uint8,
-    "BOOL": np.bool_,
+DTYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "I64": np.dtype("<i8"),
+    "U32": np.dtype("<u4"),
+    "U8": np.dtype("u1"),
 }
+"""Element types of the format: weights and scores, token inputs, channel numbers, packed bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +64,12 @@ def read_header(data: bytes) -> Header:
     text = data[8 : 8 + length]
     if not text.startswith(b"{"):
         raise FormatError("has a header that does not start with '{'")
-    document = _parse(text)
-    metadata = document.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise FormatError("expected texts only", where="__metadata__")
-    if len(document) > limits.GRAPH_TENSORS:
-        raise FormatError(f"holds {len(document)} arrays, at most {limits.GRAPH_TENSORS} are allowed")
-    entries = {name: _entry(name, value, start=8 + length) for name, value in document.items()}
+    document = Fields(parse_json(text, limit=limits.HEADER_BYTES))
+    metadata: dict[str, str] = document.optional("__metadata__", table_of(any_text), {})
+    fields = document.rest()
+    if len(fields) > limits.GRAPH_TENSORS:
+        raise FormatError(f"holds {len(fields)} arrays, at most {limits.GRAPH_TENSORS} are allowed")
+    entries = {name: _entry(name, value, start=8 + length) for name, value in fields.items()}
     _check_layout(entries, start=8 + length, end=len(data))
     return Header(entries=entries, metadata=metadata)
 
@@ -87,58 +82,50 @@ def read_arrays(data: bytes, header: Header) -> dict[str, Array]:
     """
     arrays = {}
     for name, entry in header.entries.items():
-        count = (entry.end - entry.begin) // ITEM_SIZES[entry.dtype]
-        flat = np.frombuffer(data, dtype=DTYPES[entry.dtype], count=count, offset=entry.begin)
+        dtype = DTYPES[entry.dtype]
+        count = (entry.end - entry.begin) // dtype.itemsize
+        flat = np.frombuffer(data, dtype=dtype, count=count, offset=entry.begin)
         if flat.dtype.kind == "f" and not np.isfinite(flat).all():
             raise FormatError("holds NaN or infinity", where=name)
         arrays[name] = flat.reshape(entry.shape)
     return arrays
 
 
-def _parse(text: bytes) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len({key for key, _ in pairs}) < len(pairs):
-            raise FormatError("names something twice in its header")
-        return dict(pairs)
-
-    try:
-        document = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValueError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"has a header that is no JSON: {type(error).__name__}") from error
-    if not isinstance(document, dict):
-        raise FormatError("has a header that is no object")
-    return document
+def any_text(value: object) -> str:
+    """Read a text of any length, line breaks included."""
+    if not isinstance(value, str):
+        raise FormatError(f"expected a string, got {shown(value)}")
+    return value
 
 
 def _entry(name: str, value: object, *, start: int) -> Entry:
-    try:
+    with inside(name):
         check_array_name(name)
-    except FormatError as error:
-        raise FormatError(error.problem, where=repr(name)[:80]) from error
-    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
-        raise FormatError("expected dtype, shape and data_offsets", where=name)
-    dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
-    if dtype not in ITEM_SIZES:
-        raise FormatError(f"has the element type {str(dtype)[:20]!r}, known are {', '.join(ITEM_SIZES)}", where=name)
-    if not _naturals(shape) or len(shape) > limits.TENSOR_RANK or not _naturals(offsets) or len(offsets) != 2:
-        raise FormatError("expected lists of non-negative integers for shape and data_offsets", where=name)
-    begin, end = offsets
-    if end - begin != math.prod(shape) * ITEM_SIZES[dtype]:
-        raise FormatError(f"has {end - begin} bytes for shape {shape} of {dtype}", where=name)
-    return Entry(dtype=dtype, shape=tuple(shape), begin=start + begin, end=start + end)
+        fields = Fields(value)
+        dtype = fields.required("dtype", one_of(*DTYPES))
+        shape = fields.required("shape", list_of(natural))
+        offsets = fields.required("data_offsets", list_of(natural))
+        if fields.rest():
+            raise FormatError("expected dtype, shape and data_offsets only")
+        _check_shape(shape)
+        size = math.prod(shape) * DTYPES[dtype].itemsize
+        if len(offsets) != 2 or offsets[1] - offsets[0] != size:
+            raise FormatError(f"has the range {list(offsets)}, {list(shape)} of {dtype} takes {size} bytes")
+    return Entry(dtype=dtype, shape=shape, begin=start + offsets[0], end=start + offsets[1])
 
 
-def _naturals(value: object) -> bool:
-    return isinstance(value, list) and all(type(item) is int and 0 <= item <= 2**40 for item in value)
+def _check_shape(shape: tuple[int, ...]) -> None:
+    # An array without elements may claim any other dimensions, and readers differ on how large they may be.
+    if len(shape) > limits.TENSOR_RANK or math.prod(max(size, 1) for size in shape) > limits.FILE_BYTES:
+        raise FormatError(f"has the shape {shown(str(list(shape)))}, which is too large")
 
 
 def _check_layout(entries: Mapping[str, Entry], *, start: int, end: int) -> None:
     position = start
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
         if entry.begin != position:
-            raise FormatError(f"starts at byte {entry.begin}, expected {position}: ranges overlap or leave a gap", where=name)
+            problem = f"starts at byte {entry.begin}, expected {position}: ranges overlap or leave a gap"
+            raise FormatError(problem, where=name)
         position = entry.end
     if position != end:
         raise FormatError(f"has {end - position} bytes after its last array")

@@ -8,21 +8,22 @@ it in full. Channels are counted over all sites. Runs keep it short: ``[first, c
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modhub.errors import FormatError
-from modhub.network.sites import ArraySlice, AttributeSize, Branch, Reader, Site, Sites, TargetSize
+from modhub.network.sites import ArraySlice, AttributeSize, Branch, Positions, Reader, Site, Sites, TargetSize
+from modhub.spec import limits
+from modhub.spec.document import Fields, check_format, flag, list_of, natural, one_of, parse_json, text
 
 if TYPE_CHECKING:
     from modhub.network.sites import Channels
 
 FORMAT = "modhub/sites@1"
 SITES_FILE = "sites.json"
-MAX_CHANNELS = 2**24
-"""Channels over all sites, and positions of one run list; a 100 M parameter transformer has about 10^5."""
+ROLES = ("row", "column", "element")
+"""What an array's positions do with their channels: make them, read them, or pass them on."""
 
 
 def sites_to_json(sites: Sites) -> bytes:
@@ -37,7 +38,11 @@ def sites_to_json(sites: Sites) -> bytes:
             {"node": u.node, "array": u.array, "axis": u.axis, "role": u.role, "channels": to_runs(u.channels)}
             for u in sites.arrays
         ],
-        "targets": [{"node": u.node, "index": u.index, "channels": to_runs(u.channels)} for u in sites.targets],
+        "targets": [
+            {"node": u.node, "operand": u.operand, "index": u.index, "channels": to_runs(u.channels)}
+            for u in sites.targets
+        ],
+        "positions": [{"node": u.node, "operand": u.operand, "channels": to_runs(u.channels)} for u in sites.positions],
         "attributes": [
             {"node": u.node, "attribute": u.attribute, "channels": to_runs(u.channels)} for u in sites.attributes
         ],
@@ -56,6 +61,7 @@ def sites_to_json(sites: Sites) -> bytes:
             }
             for b in sites.branches
         ],
+        "parts": [to_runs(part) for part in sites.parts],
         "output": None if sites.output is None else to_runs(sites.output),
     }
     return (json.dumps(document, separators=(",", ":"), sort_keys=True) + "\n").encode()
@@ -65,73 +71,147 @@ def sites_from_json(data: bytes) -> Sites:
     """Return the sites that `sites_to_json` wrote.
 
     Raises:
-        FormatError: the document is malformed, of another major version, or numbers a channel that does not exist.
+        FormatError: the document is malformed, of another major version, numbers a channel that does not exist, or
+            describes more positions than `limits.SITE_POSITIONS`; `where` is the path.
     """
-    document = _object(json.loads(data), "sites.json")
-    if document.get("format") != FORMAT:
-        raise FormatError(f"expected {FORMAT!r}, got {document.get('format')!r}", where="format", file=SITES_FILE)
-    try:
-        sites = _read(document)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"is malformed: {type(error).__name__} {error}", file=SITES_FILE) from error
-    return sites
-
-
-def _read(document: Mapping[str, Any]) -> Sites:
-    sites = tuple(
-        Site(
-            id=str(s["id"]),
-            size=_count(s["size"]),
-            layers=tuple(map(str, s["layers"])),
-            spatial=bool(s["spatial"]),
-            pinned=str(s["pinned"]),
-        )
-        for s in document["sites"]
-    )
-    total = sum(site.size for site in sites)
-    if total > MAX_CHANNELS:
-        raise FormatError(f"{total} channels, at most {MAX_CHANNELS} are allowed", where="sites", file=SITES_FILE)
-
-    def channels(entry: Mapping[str, Any], key: str = "channels") -> Channels:
-        return from_runs(entry[key], total=total)
-
+    fields = Fields(parse_json(data, limit=limits.SITES_BYTES))
+    check_format(fields.required("format", text), expected=FORMAT)
+    sites = fields.required("sites", list_of(_site))
+    if len({site.id for site in sites}) < len(sites):
+        raise FormatError("two sites have one id", where="sites")
+    runs = RunReader(total=sum(site.size for site in sites))
     return Sites(
         sites=sites,
-        arrays=tuple(
-            ArraySlice(
-                node=str(u["node"]),
-                array=str(u["array"]),
-                axis=_count(u["axis"]),
-                channels=channels(u),
-                role=str(u["role"]),
-            )
-            for u in document["arrays"]
-        ),
-        targets=tuple(
-            TargetSize(node=str(u["node"]), index=_count(u["index"]), channels=channels(u)) for u in document["targets"]
-        ),
-        attributes=tuple(
-            AttributeSize(node=str(u["node"]), attribute=str(u["attribute"]), channels=channels(u))
-            for u in document["attributes"]
-        ),
-        readers=tuple(
-            Reader(node=str(u["node"]), operand=_count(u["operand"]), axis=_count(u["axis"]), channels=channels(u))
-            for u in document["readers"]
-        ),
-        branches=tuple(
-            Branch(
-                node=str(b["node"]),
-                operand=_count(b["operand"]),
-                axis=_count(b["axis"]),
-                rank=_count(b["rank"]),
-                channels=channels(b),
-                stream=None if b["stream"] is None else channels(b, "stream"),
-            )
-            for b in document["branches"]
-        ),
-        output=None if document["output"] is None else from_runs(document["output"], total=total),
+        arrays=fields.required("arrays", list_of(lambda value: _array_slice(value, runs))),
+        targets=fields.required("targets", list_of(lambda value: _target(value, runs))),
+        positions=fields.required("positions", list_of(lambda value: _positions(value, runs))),
+        attributes=fields.required("attributes", list_of(lambda value: _attribute(value, runs))),
+        readers=fields.required("readers", list_of(lambda value: _reader(value, runs))),
+        branches=fields.required("branches", list_of(lambda value: _branch(value, runs))),
+        parts=fields.required("parts", list_of(runs)),
+        output=fields.optional("output", runs),
+    )
+
+
+class RunReader:
+    """Reads ``[first, count, repeat]`` runs as channel numbers, and keeps account of all positions of a document.
+
+    Args:
+        total: channels over all sites.
+
+    Raises:
+        FormatError: there are too many channels.
+    """
+
+    def __init__(self, *, total: int) -> None:
+        if total > limits.SITE_POSITIONS:
+            raise FormatError(f"has {total} channels, at most {limits.SITE_POSITIONS} are allowed", where="sites")
+        self._total = total
+        self._left = limits.SITE_POSITIONS
+
+    def __call__(self, value: object) -> Channels:
+        """Return the channel numbers that a list of runs stands for.
+
+        Raises:
+            FormatError: a run is malformed or leaves the channels, or there are too many positions so far.
+        """
+        parts = [self._run(*run) for run in list_of(_three)(value)]
+        if not parts:
+            raise FormatError("expected at least one run")
+        return np.concatenate(parts)
+
+    def _run(self, first: int, count: int, repeat: int) -> Channels:
+        if count == 0 or repeat == 0 or first + count > self._total:
+            raise FormatError(f"the run {[first, count, repeat]} is empty or leaves the {self._total} channels")
+        self._left -= count * repeat
+        if self._left < 0:
+            raise FormatError(f"describes more than {limits.SITE_POSITIONS} positions in all")
+        return np.repeat(np.arange(first, first + count, dtype=np.int64), repeat)
+
+
+def _three(value: object) -> tuple[int, int, int]:
+    numbers = list_of(natural)(value)
+    if len(numbers) != 3:
+        raise FormatError(f"expected [first, count, repeat], got {len(numbers)} numbers")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def _positive(value: object) -> int:
+    number = natural(value)
+    if number == 0:
+        raise FormatError("expected a positive integer, got 0")
+    return number
+
+
+def _site(value: object) -> Site:
+    fields = Fields(value)
+    return Site(
+        id=fields.required("id", text),
+        size=fields.required("size", _positive),
+        layers=fields.required("layers", list_of(text)),
+        spatial=fields.required("spatial", flag),
+        pinned=fields.required("pinned", text),
+    )
+
+
+def _array_slice(value: object, runs: RunReader) -> ArraySlice:
+    fields = Fields(value)
+    return ArraySlice(
+        node=fields.required("node", text),
+        array=fields.required("array", text),
+        axis=fields.required("axis", natural),
+        role=fields.required("role", one_of(*ROLES)),
+        channels=fields.required("channels", runs),
+    )
+
+
+def _target(value: object, runs: RunReader) -> TargetSize:
+    fields = Fields(value)
+    return TargetSize(
+        node=fields.required("node", text),
+        operand=fields.required("operand", natural),
+        index=fields.required("index", natural),
+        channels=fields.required("channels", runs),
+    )
+
+
+def _positions(value: object, runs: RunReader) -> Positions:
+    fields = Fields(value)
+    return Positions(
+        node=fields.required("node", text),
+        operand=fields.required("operand", natural),
+        channels=fields.required("channels", runs),
+    )
+
+
+def _attribute(value: object, runs: RunReader) -> AttributeSize:
+    fields = Fields(value)
+    return AttributeSize(
+        node=fields.required("node", text),
+        attribute=fields.required("attribute", text),
+        channels=fields.required("channels", runs),
+    )
+
+
+def _reader(value: object, runs: RunReader) -> Reader:
+    fields = Fields(value)
+    return Reader(
+        node=fields.required("node", text),
+        operand=fields.required("operand", natural),
+        axis=fields.required("axis", natural),
+        channels=fields.required("channels", runs),
+    )
+
+
+def _branch(value: object, runs: RunReader) -> Branch:
+    fields = Fields(value)
+    return Branch(
+        node=fields.required("node", text),
+        operand=fields.required("operand", natural),
+        axis=fields.required("axis", natural),
+        rank=fields.required("rank", natural),
+        channels=fields.required("channels", runs),
+        stream=fields.optional("stream", runs),
     )
 
 
@@ -152,32 +232,3 @@ def _repeats(channels: Channels) -> tuple[list[int], list[int]]:
         return [], []
     starts = np.flatnonzero(np.diff(channels, prepend=channels[0] - 1))
     return channels[starts].tolist(), np.diff([*starts.tolist(), len(channels)]).tolist()
-
-
-def from_runs(runs: list[list[int]], *, total: int) -> Channels:
-    """Return the channel numbers that runs stand for.
-
-    Raises:
-        FormatError: a run is malformed or leaves ``0..total-1``, or there are too many positions.
-    """
-    parts = []
-    positions = 0
-    for run in runs:
-        first, count, repeat = (_count(number) for number in run)
-        positions += count * repeat
-        if first + count > total or positions > MAX_CHANNELS:
-            raise FormatError(f"run {run} leaves the {total} channels or is too long", where="channels", file=SITES_FILE)
-        parts.append(np.repeat(np.arange(first, first + count, dtype=np.int64), repeat))
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
-
-
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise FormatError(f"expected a non-negative integer, got {value!r}", file=SITES_FILE)
-    return value
-
-
-def _object(value: object, name: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise FormatError(f"expected an object, got {type(value).__name__}", file=name)
-    return value

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from modhub.errors import FormatError, IntegrityError, InvalidNetwork, InvalidPackage
-from modhub.network.onnx_file import fingerprint
+from modhub.errors import FormatError, InvalidPackage
+from modhub.network.network import BATCH, IR_VERSION, OPSET
+from modhub.network.onnx_file import WEIGHTS_FILE, to_onnx
 from modhub.network.shapes import infer_shapes
-from modhub.package.delta import DELTA_FILE
-from modhub.package.materialise import read_module, read_network
+from modhub.network.slice import sliced
+from modhub.package.delta import DELTA_FILE, read_delta
+from modhub.package.materialise import open_base, read_module, read_network
 from modhub.package.package import GRAPH_FILE, MANIFEST_FILE, Package
 from modhub.package.safetensors_reader import read_arrays, read_header
+from modhub.package.sites_check import check_sites
 from modhub.package.sites_file import SITES_FILE, sites_from_json
+from modhub.package.value_limits import checked_shapes
+from modhub.spec import limits
 from modhub.spec.digests import sha256
+from modhub.spec.document import PLAIN_KEY, shown
 from modhub.spec.manifest import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping
 
     from modhub.network.network import Network
+    from modhub.network.sites import Sites
 
 SEMANTICS = {"base": "logits", "module": "logit", "composite": "scores"}
+STANDALONE = (GRAPH_FILE, WEIGHTS_FILE)
+ARRAYS_SUFFIX = ".safetensors"
 
 
-def verify(files: Mapping[str, bytes], *, base: Package | None = None, subject: str = "package") -> Package:
+def verify(
+    files: Mapping[str, bytes], *, base: Package | None = None, form: str | None = None, subject: str = "package"
+) -> Package:
     """Return the package that some files form.
 
     Args:
         files: file names inside the release folder and their bytes.
-        base: the base of a delta, to check that the two fit; without it only the delta itself is checked.
+        base: the verified base of a delta, to check that the two fit; without it only the delta itself is checked.
+        form: the one form whose files were fetched; None where all files are there, the card among them.
         subject: how errors call the package.
 
     Raises:
@@ -41,111 +54,144 @@ def verify(files: Mapping[str, bytes], *, base: Package | None = None, subject: 
     except FormatError as error:
         raise InvalidPackage([error.in_file(MANIFEST_FILE)], subject=subject) from error
     package = Package(manifest=manifest, files=files)
-    problems = _file_problems(package)
-    if not problems:
-        problems = _content_problems(package, base)
+    problems = _Problems()
+    problems.extend(_file_problems(package, form))
+    problems.extend(_manifest_problems(manifest))
+    present = manifest.forms if form is None else {form}
+    usable = set(files) - {problem.file for problem in problems}
+    _check_contents(problems, package, base, usable=usable, present=set(present))
     if problems:
-        raise InvalidPackage(problems, subject=subject)
+        raise InvalidPackage(_few(problems), subject=subject)
     return package
 
 
-def check_digests(package: Package) -> None:
-    """Check that a package's files are those that its manifest names, byte for byte.
+class _Problems(list[FormatError]):
+    """What was found so far."""
 
-    Raises:
-        IntegrityError: a size or digest differs, or a file is missing or surplus.
-    """
-    problems = _file_problems(package)
-    if problems:
-        raise IntegrityError(f"{package.name} {package.version}: {problems[0]}")
-
-
-def _file_problems(package: Package) -> list[FormatError]:
-    problems = []
-    records = {record.path: record for record in package.manifest.files}
-    for path, record in records.items():
-        data = package.files.get(path)
-        if data is None:
-            problems.append(FormatError("is named by the manifest but missing", file=path))
-        elif len(data) != record.size:
-            problems.append(FormatError(f"is {len(data)} bytes long, the manifest says {record.size}", file=path))
-        elif sha256(data) != record.sha256:
-            problems.append(FormatError(f"has sha256 {sha256(data)}, the manifest says {record.sha256}", file=path))
-    surplus = sorted(set(package.files) - set(records) - {MANIFEST_FILE})
-    problems.extend(FormatError("is not named by the manifest", file=path) for path in surplus)
-    return problems
-
-
-def _content_problems(package: Package, base: Package | None) -> list[FormatError]:
-    problems: list[FormatError] = []
-
-    def attempt(file: str, check: Callable[[], None]) -> None:
+    @contextmanager
+    def collecting(self, file: str) -> Iterator[None]:
+        """Add what the body raises, as problems of a file where they name none."""
         try:
-            check()
-        except InvalidNetwork as error:
-            problems.append(FormatError(error.problem, file=file))
+            yield
+        except InvalidPackage as error:
+            self.extend(problem if problem.file else problem.in_file(file) for problem in error.problems)
         except FormatError as error:
-            problems.append(error if error.file else error.in_file(file))
-
-    forms = package.manifest.forms
-    for form in sorted(set(forms) - {"delta", "standalone"}):
-        problems.append(FormatError(f"the form {form!r} is unknown", where="forms", file=MANIFEST_FILE))
-    attempt(MANIFEST_FILE, lambda: _check_kind(package.manifest))
-    if "standalone" in forms:
-        attempt(GRAPH_FILE, lambda: _check_standalone(package))
-    if "delta" in forms:
-        attempt(DELTA_FILE, lambda: _check_delta(package, base))
-    return problems
+            self.append(error if error.file else error.in_file(file))
 
 
-def _check_kind(manifest: Manifest) -> None:
-    expected = SEMANTICS[manifest.kind]
-    if manifest.output.semantic != expected:
-        raise FormatError(f"a {manifest.kind} has {expected!r}, not {manifest.output.semantic!r}", where="output.semantic")
-    columns = manifest.output.shape[-1]
-    if columns != len(manifest.classes):
-        raise FormatError(f"{len(manifest.classes)} classes for {columns} output columns", where="classes")
-    if manifest.kind == "base" and "standalone" not in manifest.forms:
-        raise FormatError("a base needs the form 'standalone'", where="forms")
+def _few(problems: list[FormatError]) -> list[FormatError]:
+    left = len(problems) - limits.PROBLEMS
+    return problems if left <= 0 else [*problems[: limits.PROBLEMS], FormatError(f"and {left} more")]
 
 
-def _check_standalone(package: Package) -> None:
-    network = read_network(package)
-    shape = infer_shapes(network)[network.output]
+def _file_problems(package: Package, form: str | None) -> Iterator[FormatError]:
     manifest = package.manifest
+    needed = manifest.files if form is None else manifest.forms.get(form)
+    if needed is None:
+        yield FormatError(f"lacks the form {shown(form)}", where="forms", file=MANIFEST_FILE)
+        return
+    records = {record.path: record for record in manifest.files}
+    for path in sorted({record.path for record in needed} - set(package.files)):
+        yield FormatError("is named by the manifest but missing", file=path)
+    for path, data in sorted(package.files.items()):
+        record = records.get(path)
+        if path == MANIFEST_FILE:
+            continue
+        if record is None:
+            yield FormatError("is not named by the manifest", file=path if PLAIN_KEY.fullmatch(path) else shown(path))
+        elif len(data) != record.size:
+            yield FormatError(f"is {len(data)} bytes long, the manifest says {record.size}", file=path)
+        elif sha256(data) != record.sha256:
+            yield FormatError(f"has sha256 {sha256(data)}, the manifest says {record.sha256}", file=path)
+
+
+def _manifest_problems(manifest: Manifest) -> Iterator[FormatError]:
+    """Yield where the fields of a manifest contradict one another."""
+
+    def problem(where: str, text: str) -> FormatError:
+        return FormatError(text, where=where, file=MANIFEST_FILE)
+
+    kind, output, forms = manifest.kind, manifest.output, manifest.forms
+    if output.semantic != SEMANTICS[kind]:
+        yield problem("output.semantic", f"a {kind} has {SEMANTICS[kind]!r}, not {output.semantic!r}")
+    if output.shape != (BATCH, len(manifest.classes)) or not manifest.classes:
+        yield problem("classes", f"there are {len(manifest.classes)} for an output of shape {list(output.shape)}")
+    if kind == "module" and len(manifest.classes) > 1:
+        yield problem("classes", f"a module scores one class, not {len(manifest.classes)}")
+    if dict(manifest.runtime.opset) != {"": OPSET} or manifest.runtime.ir_version != IR_VERSION:
+        yield problem("runtime", f"expected opset {OPSET} of the default domain and IR version {IR_VERSION}")
+    for form in sorted(set(forms) - {"delta", "standalone"}):
+        yield problem("forms", f"the form {form!r} is unknown")
+    if kind != "module" and "standalone" not in forms:
+        yield problem("forms", f"a {kind} needs the form 'standalone'")
+    if kind != "module" and "delta" in forms:
+        yield problem("forms.delta", f"a {kind} cannot be a delta")
+    needed = {"delta": {DELTA_FILE}, "standalone": {*STANDALONE, *([SITES_FILE] if kind == "base" else [])}}
+    for form in sorted(set(forms) & set(needed)):
+        for path in sorted(needed[form] - {record.path for record in forms[form]}):
+            yield problem(f"forms.{form}", f"names no {path}")
+
+
+def _check_contents(
+    problems: _Problems, package: Package, base: Package | None, *, usable: set[str], present: set[str]
+) -> None:
+    """Look into every file that is the one the manifest names, whatever is wrong with the others."""
+    has_graph = "standalone" in present and set(STANDALONE) <= usable
+    for path in sorted(usable - {DELTA_FILE} - ({WEIGHTS_FILE} if has_graph else set())):
+        if path.endswith(ARRAYS_SUFFIX):
+            with problems.collecting(path):
+                read_arrays(package.files[path], read_header(package.files[path]))
+    if has_graph:
+        before = len(problems)
+        with problems.collecting(GRAPH_FILE):
+            _check_output(package.manifest, read_network(package))
+        if package.manifest.kind == "base" and SITES_FILE in usable:
+            with problems.collecting(SITES_FILE):
+                sites = sites_from_json(package.files[SITES_FILE])
+                if len(problems) == before:
+                    _check_base(package, sites, problems)
+    if "delta" in present and DELTA_FILE in usable:
+        with problems.collecting(DELTA_FILE):
+            _check_delta(package)
+            if base is not None:
+                _check_materialised(package, base, is_both=has_graph)
+
+
+def _check_output(manifest: Manifest, network: Network) -> None:
+    shape = checked_shapes(network)[network.output]
     if shape != manifest.output.shape or network.output_shape != shape or network.output != manifest.output.name:
         declared = f"{manifest.output.name} {list(manifest.output.shape)}"
         raise FormatError(f"makes {network.output} {list(shape)}, declared is {declared}")
-    if manifest.kind == "base":
-        _check_base(package, network)
 
 
-def _check_base(package: Package, network: Network) -> None:
+def _check_base(package: Package, sites: Sites, problems: _Problems) -> None:
+    opened = open_base(package)
     parent = package.manifest.parent
-    if parent is None or parent.sha256 != fingerprint(network):
-        raise FormatError(
-            f"the network's fingerprint is {fingerprint(network)}", where="parent.sha256", file=MANIFEST_FILE
-        )
-    if SITES_FILE not in package.files:
-        raise FormatError("is missing", file=SITES_FILE)
-    sites = sites_from_json(package.files[SITES_FILE])
-    for use in sites.arrays:
-        array = network.arrays.get(use.array)
-        if array is None or use.axis >= array.ndim or array.shape[use.axis] != len(use.channels):
-            raise FormatError(f"slices {use.array!r} along axis {use.axis}, which does not fit", file=SITES_FILE)
+    if parent is None or parent.sha256 != opened.fingerprint:
+        problem = f"the network's fingerprint is {opened.fingerprint}"
+        problems.append(FormatError(problem, where="parent.sha256", file=MANIFEST_FILE))
+    check_sites(sites, opened.network, shapes=infer_shapes(opened.network))
 
 
-def _check_delta(package: Package, base: Package | None) -> None:
-    if package.manifest.kind != "module":
-        raise FormatError(f"a {package.manifest.kind} cannot be a delta", where="forms.delta", file=MANIFEST_FILE)
-    if DELTA_FILE not in package.files:
-        raise FormatError("is missing")
-    header = read_header(package.files[DELTA_FILE])
-    read_arrays(package.files[DELTA_FILE], header)
-    if set(header.metadata) != {"modhub"}:
-        raise FormatError("expected one metadata entry, 'modhub'", where="__metadata__")
-    if base is not None:
-        _, _, module = read_module(package, base)
-        label = package.manifest.classes[0]
-        if module.row != label.parent_index:
-            raise FormatError(f"scores row {module.row}, the manifest says {label.parent_index}", where="row")
+def _check_delta(package: Package) -> None:
+    delta = read_delta(package.files[DELTA_FILE])
+    manifest = package.manifest
+    label = manifest.classes[0] if manifest.classes else None
+    if label is None or (delta.row, delta.label) != (label.parent_index, label.name):
+        found = f"scores row {delta.row}, {shown(delta.label)}"
+        said = f"row {label.parent_index}, {shown(label.name)}" if label else "none"
+        raise FormatError(f"{found}; the manifest says {said}", where="row")
+    if manifest.parent is None or manifest.parent.sha256 != delta.base:
+        problem = f"the delta was made for the network {shown(delta.base)}"
+        raise FormatError(problem, where="parent.sha256", file=MANIFEST_FILE)
+
+
+def _check_materialised(package: Package, base: Package, *, is_both: bool) -> None:
+    if base.digest not in {dependency.sha256 for dependency in package.manifest.dependencies}:
+        problem = f"depends on no package with the manifest {base.digest}, which is its base"
+        raise FormatError(problem, where="dependencies", file=MANIFEST_FILE)
+    opened = open_base(base)
+    network = sliced(opened.network, opened.sites, read_module(package, base))
+    _check_output(package.manifest, network)
+    if is_both and to_onnx(network) != tuple(package.files[path] for path in STANDALONE):
+        raise FormatError("gives another network than the form 'standalone'")
