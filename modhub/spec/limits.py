@@ -69,7 +69,7 @@ GRAPH_BYTES = 16 << 20
 """`model.onnx`: nodes only. ResNet-152 takes 300 KiB."""
 
 GRAPH_FIELDS = 1 << 19
-"""Fields of all messages in `model.onnx`, 30 or so a node. Millions of empty ones take a hundred times the file's size."""
+"""Fields of all messages in `model.onnx`, 30 or so a node. Empty ones take a hundred times the file's size."""
 
 HEADER_BYTES = 8 << 20
 """The header of a safetensors file. 5,000 entries take about 600 KiB."""

@@ -40,7 +40,7 @@ class LockedModule:
         files: the files of `form`; the manifest is apart, as `manifest_sha256`.
         depends: what it needs, such as ``acme/pets/base==1.0.0``; each is in the lock too.
         parent: the fingerprint of the network it was cut from.
-        why: what asked for it: requirements, and full names of packages that depend on it.
+        why: what asked for it: requirements, and releases that need it, such as ``acme/pets/cat 1.0.0``.
 
     Raises:
         FormatError: a field is invalid; `where` is its path.

@@ -3,7 +3,7 @@
 ======================================== ==============================================================
 ``acme/pets/cat``                        a package, its newest release
 ``acme/pets/cat>=1.2,<2``                with a PEP 440 specifier; ``^1.2`` means the same here
-``acme/pets/cat[int8]>=1.2``             a variant of it
+``acme/pets/cat[delta]>=1.2``            in a variant: the form that it travels in
 ``acme/pets/cat@sha256:HEX``             exactly this manifest
 ``class:cat``                            any module that scores this class
 ``class:cat[method=moda,license=MIT]``   with conditions
@@ -51,7 +51,7 @@ class PackageRequirement:
     """A package by name.
 
     Args:
-        variant: a variant of it, such as ``int8``.
+        variant: the form it must travel in, such as ``delta`` or ``standalone``.
         sha256: the digest of the manifest of the only release that will do.
     """
 
@@ -158,7 +158,7 @@ def _package(text: str) -> PackageRequirement:
     if not found:
         raise InvalidRequirement("expected owner/collection/name, class:NAME or a path starting with ./")
     if found["variant"] is not None and not VARIANT.fullmatch(found["variant"]):
-        raise InvalidRequirement(f"expected a variant like [int8], got {shown(found['variant'])}")
+        raise InvalidRequirement(f"expected a variant like [delta], got {shown(found['variant'])}")
     if found["sha256"] is not None and not is_sha256(found["sha256"]):
         raise InvalidRequirement(f"expected 64 hexadecimal digits after @sha256:, got {shown(found['sha256'])}")
     return PackageRequirement(

@@ -22,7 +22,7 @@ BASE = LockedModule(
     files=(FileRecord.of("model.onnx", data=b"graph"), FileRecord.of("weights.safetensors", data=b"weights")),
     classes=("cat", "dog"),
     license="MIT",
-    why=("acme/pets/cat",),
+    why=("acme/pets/cat 1.2.0",),
 )
 CAT = LockedModule(
     name="acme/pets/cat",

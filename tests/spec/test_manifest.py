@@ -112,6 +112,11 @@ BAD: dict[str, tuple[str, object, str]] = {
     "a value outside its interval": ("metrics.f1.value", 0.95, "metrics.f1.value: expected an interval around 0.95"),
     "an unknown operator-set version": ("runtime.opset", {"": "20"}, "runtime.opset.''"),
     "a malformed runtime": ("runtime.onnxruntime", "1.27", "runtime.onnxruntime: expected a specifier like"),
+    "a card that is a path": (
+        "card",
+        {"path": "a/README.md", "size": 0, "sha256": sha256(b"")},
+        "card.path: the file name 'a/README.md' is not",
+    ),
     "an output of another type": ("output.dtype", "int8", "output.dtype: expected float32, got 'int8'"),
 }
 
@@ -136,6 +141,15 @@ def test_a_file_of_two_forms_is_one_file() -> None:
     shared, own = (FileRecord.of(name, data=b"x") for name in ("b.bin", "a.bin"))
     manifest = dataclasses.replace(CAT, forms={"standalone": (shared,), "delta": (shared, own)})
     assert manifest.files == (own, shared)
+
+
+def test_a_card_is_a_file_that_no_form_needs() -> None:
+    card = FileRecord.of("README.md", data=b"# cat")
+    manifest = dataclasses.replace(CAT, card=card)
+    assert manifest.files == (card, *CAT.files)
+    assert card not in manifest.forms["delta"]
+    with pytest.raises(FormatError, match="card: the file 'Delta.safetensors' is in a form, too"):
+        dataclasses.replace(CAT, card=FileRecord.of("Delta.safetensors", data=b"delta"))
 
 
 @pytest.mark.parametrize("other", [FileRecord.of("a.bin", data=b"y"), FileRecord.of("A.bin", data=b"x")])

@@ -1,0 +1,1 @@
+"""Requirements to exact releases, or to a conflict told in sentences. Pure: nothing here reads a registry."""
