@@ -33,6 +33,11 @@ class Backend(Protocol):
         """Whether reading takes a network, so that offline work must do without."""
         ...
 
+    @property
+    def append_only(self) -> bool:
+        """Whether its collections only grow; not so where they are replaced as a whole, with modhub itself."""
+        ...
+
     def head(self, collection: CollectionId) -> str | None:
         """Return the current revision of a collection, or None where there is no such collection.
 

@@ -143,7 +143,7 @@ class Client:
             return _snapshot(backend, collection, *known)
         data = backend.read(collection, INDEX_FILE, revision=head, limit=limits.INDEX_BYTES)
         now = _snapshot(backend, collection, head, data)
-        if known is not None:
+        if known is not None and backend.append_only:
             _check_history(now, older=_snapshot(backend, collection, *known))
         self._remember(backend, collection, head, data)
         return now
@@ -275,10 +275,18 @@ class Client:
         """Return the files of one locked release; see `fetch`."""
 
         def connect() -> Backend | None:
-            backend = self.backend(module.registry)
+            backend = self._locked_backend(module.registry)
             return None if self._is_cut_off(backend) else backend
 
         return fetch_files(module, store=self.store, connect=connect)
+
+    def _locked_backend(self, name: str) -> Backend:
+        """Return the registry that a lock names; what people here call a registry means nothing in a lock."""
+        for backend in self.registries.values():
+            if backend.name == name:
+                return backend
+        known = ", ".join(sorted(backend.name for backend in self.registries.values()))
+        raise NotFound(f"the lock names the registry {name!r}, which is none of those in use: {known or 'none'}")
 
     def _commit(
         self,

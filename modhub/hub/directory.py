@@ -43,8 +43,8 @@ INDEXES_KEPT = 100
 LOCK_PATIENCE_S = 5.0
 LEFTOVER_AGE_S = 24 * 3600.0
 
-NUMBERED = re.compile(r"([0-9]{8,})\.json")
-STAGED = re.compile(r"([0-9]{8,})-([0-9a-f]{64})")
+NUMBERED = re.compile(r"([0-9]{8,18})\.json")
+STAGED = re.compile(r"([0-9]{8,18})-([0-9a-f]{64})")
 
 
 class DirectoryBackend:
@@ -52,16 +52,23 @@ class DirectoryBackend:
 
     Args:
         name: how locks call it, where that is not the folder's own address.
+        append_only: see `Backend.append_only`.
     """
 
     remote = False
 
-    def __init__(self, root: Path, *, name: str | None = None) -> None:
+    def __init__(self, root: Path, *, name: str | None = None, append_only: bool = True) -> None:
         self.root = root.resolve()
         self.name = name or self.root.as_uri()
+        self.append_only = append_only
 
     def head(self, collection: CollectionId) -> str | None:
-        """Return the number and digest of the newest index."""
+        """Return the number and digest of the newest index.
+
+        Raises:
+            FormatError: a folder that was copied by hand has no valid index.
+            StorageError: it cannot be read.
+        """
         return self._folder(collection).head()
 
     def read(self, collection: CollectionId, path: str, *, revision: str | None, limit: int) -> bytes:
@@ -177,7 +184,6 @@ class CollectionFolder:
         if data and revision == _revision(int(older), data):
             return data
         raise NotFound(f"{self.path} keeps no index of revision {revision}")
-        return data
 
     def read_file(self, path: str, *, limit: int) -> bytes:
         """Return a file of a release, settled or not.
@@ -244,7 +250,9 @@ class CollectionFolder:
                 self._empty_index(number - INDEXES_KEPT)
 
     def _empty_index(self, number: int) -> None:
-        if number > 0 and self._numbered(number).is_file():
+        # Where the disk refused to settle, the index still tells what the staged folder is.
+        waiting = {staged for staged, _ in self._all_staged()}
+        if number > 0 and number not in waiting and self._numbered(number).is_file():
             fsops.replace_file(self._numbered(number), b"")
 
     def _check_parent(self, parent: str | None) -> None:

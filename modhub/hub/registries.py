@@ -80,7 +80,7 @@ def _open_folder(text: str) -> Backend:
 def _open_seed(text: str) -> Backend:
     if text != SEED:
         raise UsageError(f"{text!r} is no registry: {SEED} has nothing after the colon")
-    return DirectoryBackend(seed_folder(), name=SEED)
+    return DirectoryBackend(seed_folder(), name=SEED, append_only=False)
 
 
 @cache

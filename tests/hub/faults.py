@@ -114,11 +114,9 @@ def fill_the_disk(folder: Path) -> None:
     ballast = folder / "ballast"
     ballast.write_bytes(bytes(64 << 10))
     client, backend = open_client(folder), DirectoryBackend(folder / "registry")
-    published = []
+    published: list[str] = []
     with pytest.raises(StorageError, match="no space left on device"):
-        for version in (f"1.{minor}.0" for minor in range(10_000)):
-            client.publish(PETS, [module(version=version, content=os.urandom(30_000))])
-            published.append(version)
+        publish_forever(client, published)
     assert published
     assert [release.version for release in check_whole(backend).releases] == published
     ballast.unlink()
@@ -127,13 +125,20 @@ def fill_the_disk(folder: Path) -> None:
     assert check_whole(backend).get("cat", "2.0.0")
 
 
+def publish_forever(client: Client, published: list[str]) -> None:
+    """Publish one version after another, each of 30 kB, and note those that were."""
+    for version in (f"1.{minor}.0" for minor in range(10_000)):
+        client.publish(PETS, [module(version=version, content=os.urandom(30_000))])
+        published.append(version)
+
+
 def use_a_read_only_disk(folder: Path) -> None:
     """Read everything from a folder that cannot be changed, and fail to change it."""
     client, backend = open_client(folder), DirectoryBackend(folder / "registry")
     before = check_whole(backend)
     assert client.index(PETS) == before
     assert set(client.fetch(lock_of(client.snapshot(PETS)))) == {"acme/pets/base"}
-    refused = pytest.raises(StorageError, match="read-only file system|permission denied")
+    refused = pytest.raises(StorageError, match=r"read-only file system|permission denied")
     with refused:
         client.publish(PETS, new_packages())
     with refused:

@@ -117,7 +117,7 @@ class CountingBackend(MemoryBackend):
     """A registry in memory that counts what it is asked."""
 
     def __init__(self, name: str = "memory:", *, remote: bool = False) -> None:
-        super().__init__(name, remote=remote)
+        super().__init__(name, remote=remote, append_only=True)
         self.asked: Counter[str] = Counter()
 
     def head(self, collection: CollectionId) -> str | None:

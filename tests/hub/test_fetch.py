@@ -169,8 +169,13 @@ def test_a_yanked_release_is_still_fetched_by_its_lock(client: Client, cat: Lock
 
 def test_a_lock_that_names_another_registry_is_refused(client: Client, cat: LockedModule) -> None:
     elsewhere = dataclasses.replace(cat, registry="https://evil.example")
-    with pytest.raises(NotFound, match=r"no registry 'https://evil\.example' here; known are test"):
+    with pytest.raises(NotFound, match=r"the registry 'https://evil\.example', which is none of those in use: memory:"):
         client.fetch_module(elsewhere)
+
+
+def test_a_lock_names_registries_by_address_only(client: Client, cat: LockedModule) -> None:
+    with pytest.raises(NotFound, match="the registry 'test', which is none of those in use"):
+        client.fetch_module(dataclasses.replace(cat, registry="test"))
 
 
 def test_the_registry_of_the_lock_is_asked_and_no_other(

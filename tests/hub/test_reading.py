@@ -10,6 +10,7 @@ import pytest
 from modhub.errors import FormatError, HubError, IntegrityError, NotFound
 from modhub.hub.backend import INDEX_FILE
 from modhub.hub.client import Client
+from modhub.hub.directory import DirectoryBackend
 from modhub.hub.memory import MemoryBackend
 from modhub.hub.search import Query
 from modhub.hub.store import Store
@@ -138,6 +139,22 @@ def test_a_collection_that_was_made_anew_can_be_trusted_again(client: Client, ba
     assert client.index(PETS).releases == ()
 
 
+def test_a_registry_that_is_replaced_as_a_whole_has_no_history(tmp_path: Path, store: Store) -> None:
+    for version in ("2.0.0", "1.0.0"):
+        backend = DirectoryBackend(tmp_path / version, name="seed:", append_only=False)
+        publisher = Client({"seed": backend}, store=Store(tmp_path / "publisher" / version))
+        publisher.publish(PETS, [module(version=version)])
+        index = Client({"seed": backend}, store=store).index(PETS)
+        assert [release.version for release in index.releases] == [version]
+
+
+def test_a_registry_in_memory_is_not_taken_for_that_of_another_process(store: Store) -> None:
+    for version in ("2.0.0", "1.0.0"):
+        client = Client({"test": MemoryBackend()}, store=store)
+        client.publish(PETS, [module(version=version)])
+        assert [release.version for release in client.index(PETS).releases] == [version]
+
+
 def test_a_damaged_memory_is_made_again(client: Client, store: Store) -> None:
     client.publish(PETS, [module()])
     for path in (store.root / "seen").iterdir():
@@ -155,7 +172,7 @@ def test_offline_a_remote_registry_is_as_it_was_last_seen(store: Store) -> None:
     backend.asked.clear()
     offline = Client({"test": backend}, store=store, offline=True)
     assert offline.collections() == [PETS]
-    assert offline.snapshot(PETS).revision == "1"
+    assert offline.snapshot(PETS).index.revision == 1
     assert [hit.name for hit in offline.search(Query()).hits] == ["acme/pets/cat"]
     assert backend.asked == {}
     with pytest.raises(NotFound, match="acme/cars was never read from memory:, and this is offline"):
