@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from modhub.network.modules import Decomposition
     from modhub.network.network import Network
 
-METHODS = {"gradsplitter": "modhub.decomposers.gradsplitter:gradsplitter"}
+METHODS = {
+    "gradsplitter": "modhub.decomposers.gradsplitter:gradsplitter",
+    "saliency": "modhub.decomposers.saliency:saliency",
+}
 """Method names and where their functions live."""
 
 

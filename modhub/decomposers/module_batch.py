@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from modhub.errors import DecomposeError
 from modhub.network.modules import Affine, affine_layers
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     Hook = Callable[[torch.Tensor], torch.Tensor]
 
+RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+
 
 class ModuleBatch(torch.nn.Module):
     """Masks and affine maps of several modules over one frozen network.
@@ -35,6 +38,9 @@ class ModuleBatch(torch.nn.Module):
         cut: the value that ends the trunk; inputs of `forward` are batches of it.
         rows: the parent's logit that each module scores.
         maskable: the sites that masks act on.
+
+    Raises:
+        DecomposeError: masks would act inside a recurrent cell.
     """
 
     latents: torch.Tensor
@@ -88,12 +94,19 @@ class ModuleBatch(torch.nn.Module):
         self._find_mixed()
 
     def _find_mixed(self) -> None:
+        """Find the operands that all modules share at nodes where modules differ.
+
+        Raises:
+            DecomposeError: modules differ inside a recurrent cell, whose batch is not the first axis.
+        """
         modular: set[str] = set()
         known = {*self.network.arrays, ""}
         self.expanded: set[tuple[int, int]] = set()
         for i, node in enumerate(self.network.nodes):
             touched = i in self.affine_nodes or any((i, j) in self.readers for j in range(len(node.inputs)))
             if touched or modular.intersection(node.inputs):
+                if node.op in RECURRENT:
+                    raise DecomposeError(f"masks cannot be learned through {node.label} yet: choose a cut behind it")
                 gated = {j for j in range(len(node.inputs)) if (i, j) in self.readers}
                 if modular.intersection(node.inputs) or gated:
                     self.expanded.update(
@@ -154,7 +167,7 @@ class ModuleBatch(torch.nn.Module):
                 rows = masks.shape[1] if masks.ndim == 3 else 1
                 shape = (self.modules_count, rows, *[-1 if a == axis else 1 for a in range(1, tensor.ndim)])
                 spread = spread * full[..., columns].reshape(shape)
-            return spread.reshape(-1, *tensor.shape[1:])
+            return spread.flatten(0, 1)
 
         return hook
 
@@ -162,8 +175,8 @@ class ModuleBatch(torch.nn.Module):
         def hook(tensor: torch.Tensor) -> torch.Tensor:
             spread = self._spread(tensor, batch)
             shape = (self.modules_count, 1, -1, *[1] * (tensor.ndim - 2))
-            spread = spread * self.scales[number].reshape(shape) + self.offsets[number].reshape(shape)
-            return spread.reshape(-1, *tensor.shape[1:])
+            scale: torch.Tensor = self.scales[number].reshape(shape)
+            return torch.addcmul(self.offsets[number].reshape(shape), spread, scale).flatten(0, 1)
 
         return hook
 

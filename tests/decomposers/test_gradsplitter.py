@@ -19,22 +19,23 @@ from modhub.decomposers.gradsplitter import (
     Recipe,
     Snapshot,
     Trainer,
-    choose,
     distillation_loss,
     gradsplitter,
     relevant,
 )
 from modhub.decomposers.module_batch import ModuleBatch
 from modhub.decomposers.options import Options, silent
+from modhub.decomposers.outcome import choose
 from modhub.engines.runtime import Session
 from modhub.engines.torch_engine import to_torch
-from modhub.errors import DecomposeError
+from modhub.errors import DecomposeError, UsageError
 from modhub.network.load import load
 from modhub.network.modules import ClassModule
 from modhub.network.sites import find_sites
 from modhub.network.slice import masked, sliced
 from modhub.network.trunk import trunk_of
 from tests.support.networks import inputs_for, networks, perceptrons
+from tests.support.shared import shared_models
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,7 +154,7 @@ def test_a_network_with_nothing_to_mask_is_refused(mnist: tuple[Network, Dataset
 
 def test_an_unknown_recipe_is_refused(mnist: tuple[Network, Dataset]) -> None:
     network, data = mnist
-    with pytest.raises(DecomposeError, match="no recipe 'slow'"):
+    with pytest.raises(UsageError, match="no recipe 'slow'"):
         gradsplitter(network, data, data, options=Options(recipe="slow"), progress=silent)
 
 
@@ -224,3 +225,14 @@ def test_the_trunk_of_a_residual_network_is_shared_by_default() -> None:
     assert cut == "relu_12"
     assert sum(site.size for site in maskable) == 384
     assert len(trunk_of(network, cut).nodes) == 35
+
+
+def test_masks_inside_a_recurrent_cell_are_refused_by_name() -> None:
+    path = next((path for path in shared_models() if path.stem == "clinc-domains-lstm1"), None)
+    if path is None:
+        pytest.skip("the shared models are not on this machine")
+    network = load(path)
+    sites = find_sites(network)
+    maskable = tuple(site for site in sites.after(network, "") if site.layers)
+    with pytest.raises(DecomposeError, match="through LSTM node"):
+        ModuleBatch(to_torch(network), network=network, sites=sites, cut="", rows=(0, 1), maskable=maskable)
