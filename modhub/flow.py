@@ -1,84 +1,97 @@
 """The verbs, as short functions. Read this first: it is the whole product on one page.
 
 ```
-torch module or .onnx --load--> Network --decompose--> Decomposition --pack--> packages --publish--> releases
-requirements --resolve--> Lock --install--> packages --compose--> Composite --run--> scores
+torch module or .onnx --load--> Model --decompose--> Decomposition --pack--> packages --publish--> releases
+requirements --resolve--> Lock --install--> packages --gather, compose--> Composite --run--> scores
 ```
 
 Each verb is one call into the folder of its step. Heavy libraries are imported inside, so that looking things up costs
-nothing: only `load` of a torch module and `decompose` need torch.
+nothing: only `load` of a torch module, `decompose` and `to_torch` need torch.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from modhub.errors import InvalidData, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
+    import torch
 
     from modhub.composer.compose import Composite, Part
     from modhub.datasets import Dataset
-    from modhub.decomposers.options import Options, Progress
+    from modhub.decomposers.options import Options as DecomposeOptions
+    from modhub.decomposers.options import Progress
     from modhub.engines.evaluation import Evaluation
+    from modhub.engines.model import Model
     from modhub.hub.client import PublishResult, SearchResult
     from modhub.hub.search import Query
     from modhub.network.modules import Decomposition
     from modhub.network.network import Network
     from modhub.package.pack import Release
     from modhub.package.package import Package
+    from modhub.resolver.options import Options as ResolveOptions
     from modhub.spec.index import Index
     from modhub.spec.lock import Lock
     from modhub.workspace import Workspace
 
+ENGINES = ("onnxruntime", "torch")
 
-def load(model: str | Path | bytes | Any, *, weights: Path | None = None, example: Any = None) -> Network:
-    """Return a trained classifier as a network in normal form.
+Scorer: TypeAlias = "Model | Composite | Network"
+"""What can be run and measured."""
+
+
+def load(
+    model: str | Path | bytes | torch.nn.Module,
+    *,
+    columns: Sequence[str] = (),
+    weights: Path | None = None,
+    input_shape: Sequence[int] = (),
+    example: torch.Tensor | None = None,
+) -> Model:
+    """Return something that scores, with its network in normal form.
 
     Args:
-        model: a path to an ``.onnx`` file, its bytes, ``package.module:factory`` (called without arguments, with
-            `weights` as its safetensors file), or a `torch.nn.Module`.
+        model: an ``.onnx`` file or its bytes; the folder of a base, module or composite; a `torch.nn.Module`;
+            ``package.module:factory``, a function of your own code that makes one; or ``sample:NAME``, which ships
+            with modhub.
+        columns: the class names of a model that is no package; otherwise its classes are numbered.
         weights: safetensors file for a factory's module.
-        example: a batch that a torch module takes, as a tensor.
+        input_shape: shape of one float32 input of a torch module, without the batch.
+        example: a batch that a torch module takes, where its input is something else.
 
     Raises:
-        NotFound: there is no such file or factory.
+        NotFound: there is no such file, folder, factory or sample.
+        InvalidPackage: the package breaks the format.
         InvalidNetwork: the model is no classifier modhub can represent.
+        UsageError: it is a pickle, or the shape of the input is not known.
+        MissingExtra: it needs torch, which is not installed.
     """
-    from modhub.network import load as loading
+    from modhub.engines.model import open_model
 
-    if isinstance(model, (str, Path, bytes)) and not _is_factory(model):
-        return loading.load(model)
-    from modhub.engines.export import from_factory, from_torch
-
-    if isinstance(model, str):
-        return loading.load(from_factory(model, weights=weights, example=example))
-    return loading.load(from_torch(model, example))
-
-
-def _is_factory(model: str | Path | bytes) -> bool:
-    return isinstance(model, str) and ":" in model and not model.endswith(".onnx") and not Path(model).exists()
+    return open_model(model, columns=columns, weights=weights, input_shape=input_shape, example=example)
 
 
 def decompose(
-    network: Network,
+    model: Model | Network,
     data: Dataset,
     *,
     method: str = "gradsplitter",
     validation: Dataset | None = None,
-    options: Options | None = None,
+    options: DecomposeOptions | None = None,
     progress: Progress | None = None,
 ) -> Decomposition:
-    """Return a network's classes as modules.
+    """Return a classifier's classes as modules.
 
     Args:
-        network: the parent, from `load`.
+        model: the parent, from `load`.
         data: inputs to learn from.
         method: the decomposer's name.
         validation: held-out labelled data; by default a fifth of `data`.
@@ -87,36 +100,58 @@ def decompose(
 
     Raises:
         MissingExtra: torch is not installed.
-        UsageError: there is no such method.
+        UsageError: there is no such method or device.
         DecomposeError: the network does not split that way.
         InvalidData: the data does not fit the network.
     """
     from modhub.decomposers import find_decomposer
     from modhub.decomposers.options import Options, silent
+    from modhub.engines.model import Model
 
-    options = options or Options()
+    options, parent = options or Options(), as_model(model)
     decomposer = find_decomposer(method)
-    data.check_fits(network.input)
+    # Only now is it known that torch is installed.
+    from modhub.engines.devices import check_device
+
+    check_device(options.device)
+    classes = parent.columns if parent.is_named or data.classes is None else data.classes
+    classes = Model.of(parent.network, columns=classes).columns
+    data.check_fits(parent.network.input, classes=classes)
+    data = dataclasses.replace(data, classes=classes)
     train, held_out = data.split(seed=options.seed) if validation is None else (data, validation)
-    held_out.check_fits(network.input)
+    held_out.check_fits(parent.network.input, classes=classes)
     if held_out.y is None:
         raise InvalidData("the validation data has no labels", where="y", file=held_out.name)
-    return decomposer(network, train, held_out, options=options, progress=progress or silent)
+    return decomposer(parent.network, train, held_out, options=options, progress=progress or silent)
 
 
 def pack(decomposition: Decomposition, release: Release | None = None) -> tuple[Package, ...]:
     """Return a decomposition as packages: the base, then one per class.
 
+    Without labels of its own, the release calls the parent's classes as the modules do.
+
     Raises:
         InvalidName: two classes would have the same package name.
     """
+    from modhub.engines.model import numbered
     from modhub.package import pack as packing
 
-    return packing.pack(decomposition, release or packing.Release())
+    release, labels = release or packing.Release(), list(numbered(decomposition.parent))
+    for module in decomposition.modules:
+        labels[module.row] = module.label
+    return packing.pack(decomposition, dataclasses.replace(release, labels=release.labels or tuple(labels)))
 
 
-def write_collection(packages: Sequence[Package], folder: Path, *, summary: str = "", extra: Mapping[str, bytes] | None = None) -> Path:
+def write_collection(
+    packages: Sequence[Package], folder: Path, *, summary: str = "", extra: Mapping[str, bytes] | None = None
+) -> Path:
     """Write packages as a collection folder, whole or not at all; returns the folder.
+
+    Args:
+        packages: bases and modules, from `pack`.
+        folder: must not exist, or be empty.
+        summary: what the collection is, in a sentence.
+        extra: more files for the folder, which belong to no package.
 
     Raises:
         StorageError: the folder exists and is not empty, or cannot be written.
@@ -124,8 +159,8 @@ def write_collection(packages: Sequence[Package], folder: Path, *, summary: str 
     from modhub import fsops
     from modhub.package.folder import collection_files
 
-    fsops.write_folder(folder, {**collection_files(packages, summary=summary), **(extra or {})})
-    return folder
+    fsops.write_folder(Path(folder), {**collection_files(packages, summary=summary), **(extra or {})})
+    return Path(folder)
 
 
 def check(folder: Path) -> tuple[Package, ...]:
@@ -142,9 +177,23 @@ def check(folder: Path) -> tuple[Package, ...]:
 
 
 def publish(
-    packages: Sequence[Package], *, to: str, collection: str, message: str = "", dry_run: bool = False
+    packages: Sequence[Package],
+    *,
+    to: str,
+    collection: str,
+    message: str = "",
+    dry_run: bool = False,
+    store: Path | None = None,
 ) -> PublishResult:
     """Publish packages into a collection of a registry as one atomic commit.
+
+    Args:
+        packages: from `pack` or `check`.
+        to: the registry's address; a folder is made where there is none.
+        collection: ``owner/name``.
+        message: what changed, for the registry's history.
+        dry_run: check everything, and say what would be published.
+        store: folder of fetched files; the user's own by default.
 
     Raises:
         InvalidName: the collection is not called ``owner/name``.
@@ -154,8 +203,8 @@ def publish(
     from modhub.spec.names import CollectionId
     from modhub.workspace import Workspace
 
-    workspace = Workspace.open([to])
-    return workspace.client.publish(CollectionId.parse(collection), packages, message=message, dry_run=dry_run)
+    client = Workspace.open([to], store=store).client
+    return client.publish(CollectionId.parse(collection), packages, message=message, dry_run=dry_run)
 
 
 def search(query: Query | str, *, workspace: Workspace | None = None) -> SearchResult:
@@ -171,12 +220,21 @@ def search(query: Query | str, *, workspace: Workspace | None = None) -> SearchR
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """A collection's index, and the package asked for, if one was."""
+    """What a registry knows of a collection, or of one package in it.
 
+    Args:
+        registry: the registry that was asked.
+        collection: ``owner/name``.
+        index: every release of the collection.
+        package: the package that was asked for, if one was.
+        dependents: full names of the packages that depend on it, in any collection of the registry.
+    """
+
+    registry: str
     collection: str
     index: Index
-    package: str | None
-    dependents: tuple[str, ...]
+    package: str | None = None
+    dependents: tuple[str, ...] = ()
 
 
 def info(reference: str, *, workspace: Workspace | None = None) -> Info:
@@ -185,24 +243,42 @@ def info(reference: str, *, workspace: Workspace | None = None) -> Info:
     Raises:
         InvalidName: the reference is neither.
         NotFound: there is no such collection or package.
+        HubError: the registry cannot be read.
     """
     from modhub.spec.names import CollectionId, PackageId
 
-    client = _workspace(workspace).client
-    if reference.count("/") < 2:
-        return Info(collection=reference, index=client.index(CollectionId.parse(reference)), package=None, dependents=())
-    package = PackageId.parse(reference)
-    index = client.index(package.collection)
-    if not index.find(package.name):
-        raise NotFound(f"{package.collection} has no package {package.name!r}")
-    names = {release.name for release in index.releases for need in release.dependencies if need.package == f"./{package.name}"}
-    return Info(collection=str(package.collection), index=index, package=package.name, dependents=tuple(sorted(names)))
+    package = PackageId.parse(reference) if reference.count("/") > 1 else None
+    collection = package.collection if package else CollectionId.parse(reference)
+    catalog = _workspace(workspace).catalog()
+    found = catalog.snapshot(collection)
+    if found is None:
+        raise NotFound(f"there is no collection {collection} in {' or '.join(catalog.client.registries)}")
+    if package is not None and not found.index.find(package.name):
+        names = ", ".join(sorted({release.name for release in found.index.releases}))
+        raise NotFound(f"{collection} has no package {package.name!r}; it has {names}")
+    return Info(
+        registry=found.registry,
+        collection=str(collection),
+        index=found.index,
+        package=package.name if package else None,
+        dependents=catalog.dependents(package) if package else (),
+    )
 
 
 def resolve(
-    requirements: Sequence[str], *, workspace: Workspace | None = None, old: Lock | None = None, options: Any = None
+    requirements: Sequence[str],
+    *,
+    workspace: Workspace | None = None,
+    old: Lock | None = None,
+    options: ResolveOptions | None = None,
 ) -> Lock:
     """Return a lock with exact releases that satisfy the requirements.
+
+    Args:
+        requirements: packages with versions, or classes; see `modhub.spec.requirements`.
+        workspace: where to look.
+        old: a lock whose versions are kept where they still fit.
+        options: how to choose.
 
     Raises:
         InvalidRequirement: a requirement cannot be parsed.
@@ -241,6 +317,13 @@ def compose(
 ) -> Composite:
     """Return modules as one runnable model, checked against the modules run alone.
 
+    Args:
+        parts: from `gather`.
+        name: the composite's package name.
+        version: its version.
+        strategy: ``trunk``, ``parallel`` or ``auto``.
+        lock: the text of the lock that pins the parts, to travel with the model.
+
     Raises:
         ComposeError: the modules do not fit together.
     """
@@ -249,63 +332,90 @@ def compose(
     return join_parts(parts, name=name, version=version, strategy=strategy, lock=lock)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Runnable:
-    """Something with scores: a network, what its columns are called, and whether they are calibrated."""
-
-    network: Network
-    columns: tuple[str, ...]
-    calibrated: bool
-    package: Package | None = None
-
-
-def open_target(target: str | Path, *, columns: Sequence[str] = ()) -> Runnable:
-    """Return what a path names: an ``.onnx`` file, or the folder of a module, base or composite.
+def write_package(package: Package, folder: Path) -> Path:
+    """Write a package as a folder that `load` reads, whole or not at all; returns the folder.
 
     Raises:
-        NotFound: there is nothing there.
-        InvalidPackage: the package breaks the format.
-        InvalidNetwork: the file is no classifier.
+        StorageError: the folder exists and is not empty, or cannot be written.
     """
-    path = Path(target)
-    if not path.is_dir():
-        network = load(path)
-        names = tuple(columns) or tuple(f"class-{row}" for row in range(int(network.output_shape[-1])))
-        return Runnable(network=network, columns=names, calibrated=False)
-    from modhub.package.folder import read_package
-    from modhub.package.materialise import network_of
+    from modhub import fsops
 
-    package, base = read_package(path)
-    names = tuple(label.name for label in package.manifest.classes)
-    semantic = package.manifest.output
-    calibrated = semantic.calibration is not None or semantic.semantic == "scores"
-    return Runnable(network=network_of(package, base), columns=names, calibrated=calibrated, package=package)
+    fsops.write_folder(Path(folder), package.files)
+    return Path(folder)
 
 
-def run(target: Runnable, data: Dataset) -> npt.NDArray[np.float32]:
-    """Return the scores of a target for some inputs, ``[n, k]``, in ONNX Runtime.
+def run(target: Scorer, data: Dataset, *, engine: str = "onnxruntime") -> npt.NDArray[np.float32]:
+    """Return the scores of a target for some inputs, ``[n, k]``.
+
+    Args:
+        target: what to run.
+        data: the inputs.
+        engine: what computes them, ``onnxruntime`` or ``torch``.
 
     Raises:
         InvalidData: the inputs do not fit.
+        UsageError: there is no such engine.
+        MissingExtra: torch is asked for and not installed.
     """
     from modhub.engines.runtime import Session
 
-    data.check_fits(target.network.input)
-    return Session(target.network).run(data.x)
+    network = as_model(target).network
+    data.check_fits(network.input)
+    if engine == "onnxruntime":
+        return Session(network).run(data.x)
+    if engine != "torch":
+        raise UsageError(f"there is no engine {engine!r}; the engines are {', '.join(ENGINES)}")
+    from modhub.engines.model import need_torch
+
+    need_torch("running in torch")
+    from modhub.engines.torch_session import TorchSession
+
+    return TorchSession(network).run(data.x)
 
 
-def evaluate(target: Runnable, data: Dataset, *, timed: bool = True) -> Evaluation:
+def evaluate(target: Scorer, data: Dataset, *, timed: bool = True) -> Evaluation:
     """Return a target's accuracy, precision, recall, calibration, size and latency on labelled data.
+
+    Where only one of the two has names for its classes, both are taken to count the same ones.
 
     Raises:
         InvalidData: the data is unlabelled or does not fit.
     """
     from modhub.engines.evaluation import evaluate_network
 
-    columns = target.columns
-    if target.package is None and data.classes is not None and len(data.classes) == len(columns):
-        columns = data.classes
-    return evaluate_network(target.network, data, columns=columns, calibrated=target.calibrated, timed=timed)
+    model = as_model(target)
+    model, data = with_common_names(model, data)
+    return evaluate_network(model.network, data, columns=model.columns, calibrated=model.calibrated, timed=timed)
+
+
+def with_common_names(model: Model, data: Dataset) -> tuple[Model, Dataset]:
+    """Return both with the class names of the one that has names, where they count the same classes."""
+    whole = model.package is None or model.package.manifest.kind == "base"
+    if data.classes is None and whole and data.class_count <= len(model.columns):
+        return model, dataclasses.replace(data, classes=model.columns)
+    if data.classes is not None and not model.is_named and len(data.classes) == len(model.columns):
+        return dataclasses.replace(model, columns=data.classes), data
+    return model, data
+
+
+def to_torch(target: Scorer) -> torch.nn.Module:
+    """Return a target as a trainable `torch.nn.Module` with the same scores.
+
+    Raises:
+        MissingExtra: torch is not installed.
+        UnsupportedOperator: torch cannot compute one of its nodes.
+    """
+    return as_model(target).to_torch()
+
+
+def as_model(target: Scorer) -> Model:
+    """Return anything that scores as a model."""
+    from modhub.composer.compose import Composite
+    from modhub.engines.model import Model
+
+    if isinstance(target, Composite):
+        return Model.of_package(target.package, target.network)
+    return target if isinstance(target, Model) else Model.of(target)
 
 
 def _workspace(given: Workspace | None) -> Workspace:

@@ -192,6 +192,7 @@ manifests = st.builds(
     data=st.none() | sources,
     metrics=metric_tables,
     forms=forms(),
+    card=st.none() | st.builds(FileRecord.of, st.just("README.md"), data=st.binary(max_size=3)),
     extra=extras,
 )
 
@@ -241,7 +242,7 @@ packages_wanted = st.builds(
     PackageRequirement,
     package=packages,
     specifier=specifiers.map(parse_specifier),
-    variant=st.none() | st.sampled_from(("int8", "fp16")),
+    variant=st.none() | st.sampled_from(("delta", "standalone")),
     sha256=st.none() | digests,
 )
 paths_wanted = st.builds(

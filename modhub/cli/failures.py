@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from modhub import errors
 
+BUG = 70
+INTERRUPTED = 130
+
 EXIT_CODES: tuple[tuple[type[errors.ModhubError], int], ...] = (
     (errors.UsageError, 2),
+    (errors.InvalidRequirement, 2),
     (errors.NotFound, 3),
     (errors.IntegrityError, 4),
     (errors.VersionTaken, 1),
-    (errors.CommitConflict, 5),
     (errors.HubError, 5),
-    (errors.FormatError, 1),
-    (errors.DecomposeError, 1),
-    (errors.ResolveError, 1),
-    (errors.ComposeError, 1),
 )
-"""Subclasses first: the first match counts."""
+"""Subclasses first: the first match counts. All other errors are a "no", code 1."""
 
 ADVICE: tuple[tuple[type[errors.ModhubError], str], ...] = (
     (errors.VersionTaken, "Published releases never change: give the new content a new version (--version)."),
@@ -25,6 +24,7 @@ ADVICE: tuple[tuple[type[errors.ModhubError], str], ...] = (
     (errors.StorageError, "Free some space or choose a folder you may write to, then run the same command again."),
     (errors.UnsupportedOperator, "Export the model without this operator, or report it with the model attached."),
 )
+"""What to do, by error; subclasses first."""
 
 
 def exit_code_of(error: errors.ModhubError) -> int:
@@ -34,11 +34,10 @@ def exit_code_of(error: errors.ModhubError) -> int:
 
 def explain(error: errors.ModhubError) -> str:
     """Return one readable paragraph: what is wrong, and what to do where there is something to do."""
-    advice = next((text for kind, text in ADVICE if isinstance(error, kind)), "")
     text = safe_text(str(error))
-    if not advice:
-        return text
-    return f"{text}{'' if text.endswith(('.', '!', '?')) else '.'} {advice}"
+    advice = next((text for kind, text in ADVICE if isinstance(error, kind)), "")
+    stop = "" if text.endswith((".", "!", "?")) else "."
+    return f"{text}{stop} {advice}" if advice else text
 
 
 def safe_text(text: str) -> str:

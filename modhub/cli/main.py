@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modhub._version import __version__
-from modhub.cli.failures import exit_code_of, explain
+from modhub.cli.failures import BUG, INTERRUPTED, exit_code_of, explain, safe_text
 from modhub.cli.settings import read_settings
 from modhub.errors import ModhubError
 
@@ -31,8 +32,13 @@ COMMANDS = {
 }
 """The commands in the order of the story, with their short help: `modhub --help` needs no command's module."""
 
-BUG = 70
-INTERRUPTED = 130
+EPILOG = """\b
+Start with `modhub demo`. Every command has its own --help with an example.
+Options have variables too: MODHUB_REGISTRY, MODHUB_STORE, MODHUB_OFFLINE, and
+MODHUB_COMMAND_OPTION for the others. Defaults: MODHUB_CONFIG, or config.toml
+in the user's configuration folder.
+Completion: eval "$(_MODHUB_COMPLETE=bash_source modhub)"; also zsh and fish.
+"""
 
 
 class LazyCommands(click.Group):
@@ -44,10 +50,16 @@ class LazyCommands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return a command by its name, or None."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"modhub.cli.commands.{cmd_name}").command
-        return command
+        return find_command(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is called; for a misspelt one, say which may be meant."""
+        near = difflib.get_close_matches(args[0], COMMANDS, n=1) if args[0] not in COMMANDS else []
+        if near:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the list of commands without importing them."""
@@ -55,10 +67,19 @@ class LazyCommands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def find_command(name: str | None) -> click.Command | None:
+    """Return a command by its name, or None."""
+    if name not in COMMANDS:
+        return None
+    command: click.Command = importlib.import_module(f"modhub.cli.commands.{name}").command
+    command.name, command.short_help = name, COMMANDS[name]
+    return command
+
+
 @click.command(
     cls=LazyCommands,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MODHUB", "max_content_width": 100},
-    epilog="Start with `modhub demo`. Every command has its own --help with an example.",
+    epilog=EPILOG,
 )
 @click.version_option(__version__, prog_name="modhub")
 @click.option("--debug", is_flag=True, help="Show a traceback when something goes wrong.")
@@ -68,10 +89,13 @@ def cli(ctx: click.Context, *, debug: bool, quiet: bool) -> None:
     """Split neural networks into class modules, share them as packages, compose new models.
 
     Results go to standard output, progress to standard error. Exit codes: 0 done, 1 the answer is no, 2 wrong usage,
-    3 not found, 4 integrity, 5 registry or network, 70 a bug.
+    3 not found, 4 integrity, 5 registry or disk, 70 a bug.
     """
-    ctx.obj = {"debug": debug, "quiet": quiet}
-    ctx.default_map = read_settings()
+    ctx.obj |= {"debug": debug, "quiet": quiet}
+    settings = ctx.obj["settings"] = read_settings(commands=tuple(COMMANDS))
+    command = find_command(ctx.invoked_subcommand)
+    if command is not None and command.name is not None:
+        ctx.default_map = {command.name: settings.defaults_for(command)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -80,11 +104,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
+    """Run the command line and return its exit code; only `--debug` lets an error through."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
+    state: dict[str, Any] = {}
     try:
-        result: Any = cli.main(args=words, prog_name="modhub", standalone_mode=False)
+        result: Any = cli.main(args=words, prog_name="modhub", standalone_mode=False, obj=state)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
@@ -93,16 +117,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("modhub: interrupted; nothing half-written was left behind", err=True)
         return INTERRUPTED
-    except ModhubError as error:
-        if debug:
+    except Exception as error:  # The outermost seam: all that is not ours is a bug of ours.
+        if state.get("debug"):
             raise
+        return report(error)
+    return result if isinstance(result, int) else 0
+
+
+def report(error: Exception) -> int:
+    """Print one readable paragraph about an error and return the exit code that it stands for."""
+    if isinstance(error, ModhubError):
         click.echo(f"modhub: {explain(error)}", err=True)
         return exit_code_of(error)
-    except BrokenPipeError:
-        return 0
-    except Exception as error:  # The outermost seam: whatever arrives here is a bug of ours.
-        if debug:
-            raise
-        click.echo(f"modhub: a bug: {type(error).__name__}: {error}. Run again with --debug and report it.", err=True)
-        return BUG
-    return result if isinstance(result, int) else 0
+    text = safe_text(f"{type(error).__name__}: {error}")
+    click.echo(f"modhub: a bug: {text}. Run `modhub --debug ...` again and report what it prints.", err=True)
+    return BUG

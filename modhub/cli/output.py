@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +12,8 @@ from modhub.cli.failures import safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+GAP = "  "
 
 
 def print_json(value: object) -> None:
@@ -27,33 +29,47 @@ def say(text: str) -> None:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> None:
-    """Print rows as a table that fits the terminal; columns are the keys of the first row."""
+    """Print rows as a table whose columns are the keys of the first row; numbers are aligned to the right.
+
+    Cells are never cut or folded: people copy names from here.
+    """
     if not rows:
         return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
-    table = Table(title=escape(title) if title else None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name in rows[0]:
-        numeric = all(isinstance(row.get(name), (int, float, type(None))) or _is_number(row.get(name)) for row in rows)
-        table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(safe_text(_shown(row.get(name)))) for name in rows[0]))
-    console.print(table)
+    columns = {name: [shown(row.get(name)) for row in rows] for name in rows[0]}
+    widths = {name: max(map(width, [name, *cells])) for name, cells in columns.items()}
+    right = {name for name, cells in columns.items() if all(is_number(cell) for cell in cells)}
+    if title:
+        click.secho(safe_text(title), italic=True)
+    click.secho(GAP.join(padded(name, widths[name], right=name in right) for name in columns).rstrip(), bold=True)
+    for row in zip(*columns.values(), strict=True):
+        cells = (padded(cell, widths[name], right=name in right) for name, cell in zip(columns, row, strict=True))
+        click.echo(GAP.join(cells).rstrip())
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, str) and value[:1].isdigit()
-
-
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as a cell of a table, on one line."""
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return " ".join(safe_text(str(value)).split())
+
+
+def is_number(cell: str) -> bool:
+    """Tell whether a cell holds a number, perhaps with a unit."""
+    number = cell.partition(" ")[0].replace(",", "").replace(".", "", 1).lstrip("+-")
+    return cell == "-" or number.isdigit()
+
+
+def padded(cell: str, size: int, *, right: bool) -> str:
+    """Return a cell with spaces up to a width."""
+    spaces = " " * (size - width(cell))
+    return spaces + cell if right else cell + spaces
+
+
+def width(text: str) -> int:
+    """Return how many columns of a terminal a text takes; East Asian signs take two."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def percent(value: float | None) -> str:
@@ -64,8 +80,8 @@ def percent(value: float | None) -> str:
 def byte_size(count: int) -> str:
     """Return a number of bytes in the unit that people read."""
     size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
-    return f"{count} B"
+    return f"{size:.1f} GB"

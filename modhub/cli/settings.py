@@ -1,17 +1,77 @@
-"""Defaults from the user's settings file.
+"""Defaults from the user's settings file, ``config.toml`` in the platform's configuration folder.
 
-``config.toml`` in the platform's configuration folder holds a table per command with the long names of its options,
-for example ``[publish]`` with ``to = "/srv/modules"``. Options on the command line and ``MODHUB_*`` variables win.
+```toml
+registry = ["./modules", "seed:"]     # for every command that looks things up; also store, offline
+
+[registries]                          # names that stand for addresses
+work = "/srv/modules"
+
+[publish]                             # options of one command, by their long names
+to = "work"
+```
+
+Options on the command line and ``MODHUB_*`` variables win.
 """
 
 from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modhub.errors import UsageError
+
+if TYPE_CHECKING:
+    import click
+
+SHARED = ("registry", "store", "offline")
+"""Options that may stand above the tables, for all commands that have them."""
+
+REGISTRIES = "registries"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a settings file says.
+
+    Args:
+        shared: values for every command that has the option.
+        commands: values per command.
+        registries: addresses by name.
+        file: where it was read from, for messages.
+    """
+
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    commands: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    registries: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
+
+    def defaults_for(self, command: click.Command) -> dict[str, Any]:
+        """Return the values of a command's options, by the names that click gives them.
+
+        Raises:
+            UsageError: the command has no such option.
+        """
+        options = {
+            word.removeprefix("--"): option
+            for option in command.params
+            for word in option.opts
+            if word.startswith("--")
+        }
+        own = self.commands.get(command.name or "", {})
+        unknown = [key for key in own if key not in options]
+        if unknown:
+            raise UsageError(f"{self.file}: {command.name} has no option {unknown[0]!r}; it has {', '.join(options)}")
+        values = {key: value for key, value in {**self.shared, **own}.items() if key in options}
+        return {options[key].name or key: _as_given(options[key], value) for key, value in values.items()}
+
+
+def _as_given(option: click.Parameter, value: Any) -> Any:
+    """Return a value as click takes it; an option that may be repeated takes a list."""
+    return [value] if getattr(option, "multiple", False) and not isinstance(value, list) else value
 
 
 def settings_file() -> Path:
@@ -24,19 +84,33 @@ def settings_file() -> Path:
     return user_config_path("modhub") / "config.toml"
 
 
-def read_settings() -> dict[str, Any]:
+def read_settings(*, commands: tuple[str, ...]) -> Settings:
     """Return the settings, empty where there is no file.
 
+    Args:
+        commands: the names that tables may have, beside ``registries``.
+
     Raises:
-        UsageError: the file is no valid TOML.
+        UsageError: the file is no valid TOML, or holds something unknown.
     """
     path = settings_file()
     try:
-        return {
-            name: {key.replace("-", "_"): value for key, value in table.items()} if isinstance(table, dict) else table
-            for name, table in tomllib.loads(path.read_text("utf-8")).items()
-        }
+        document = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        return Settings()
+    except (ValueError, OSError) as error:
         raise UsageError(f"the settings file {path} cannot be read: {error}") from error
+    tables = {key: value for key, value in document.items() if isinstance(value, Mapping)}
+    shared = {key: value for key, value in document.items() if key not in tables}
+    unknown = [*(set(shared) - set(SHARED)), *(set(tables) - {*commands, REGISTRIES})]
+    if unknown:
+        raise UsageError(f"{path}: {min(unknown)!r} is neither a command nor one of {', '.join(SHARED)}, {REGISTRIES}")
+    return Settings(shared=shared, commands=tables, registries=_addresses(tables, path), file=str(path))
+
+
+def _addresses(tables: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, str]:
+    found = tables.get(REGISTRIES, {})
+    for name, address in found.items():
+        if not isinstance(address, str):
+            raise UsageError(f"{path}: {REGISTRIES}.{name} must be the address of a registry, got {address!r}")
+    return dict(found)

@@ -45,10 +45,19 @@ def draw_scores(
     for i, pixels in enumerate(images):
         x, y = GAP + (i % COLUMNS) * (TILE + GAP), GAP + LINE + (i // COLUMNS) * height
         draw.text((x, y), titles[i], INK, font=bold)
-        tile = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).resize((TILE, TILE), Image.Resampling.NEAREST)
+        tile = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).resize(
+            (TILE, TILE), Image.Resampling.NEAREST
+        )
         sheet.paste(tile, (x, y + LINE))
         for k, name in enumerate(classes):
-            _bar(draw, (x, y + LINE + TILE + 4 + k * LINE), name, float(probabilities[i, k]), right=name == titles[i], font=font)
+            _bar(
+                draw,
+                (x, y + LINE + TILE + 4 + k * LINE),
+                name,
+                float(probabilities[i, k]),
+                right=name == titles[i],
+                font=font,
+            )
     data = io.BytesIO()
     sheet.save(data, format="PNG", optimize=True)
     return data.getvalue()

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modhub import flow, fsops
 from modhub.datasets import load_dataset
-from modhub.datasets.samples import read_sample
 from modhub.demo.picture import draw_scores
+from modhub.errors import FormatError, UsageError
 from modhub.metrics import accuracy
 from modhub.package.pack import Release
 from modhub.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from modhub.composer.compose import Part
     from modhub.datasets import Dataset
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 COLLECTION = "modhub/resnet20-cifar10"
 CHOSEN = ("cat", "dog", "truck")
-MODEL, TRAIN, TEST = "cifar10-resnet20.onnx", "sample:cifar10-train", "sample:cifar10-test"
+MODEL, TRAIN, TEST = "sample:cifar10-resnet20", "sample:cifar10-train", "sample:cifar10-test"
 LICENSE = "BSD-2-Clause"
 PICTURE_IMAGES = 12
 
@@ -80,8 +80,8 @@ def tell_story(folder: Path, *, say: Callable[[str], None], progress: Callable[[
         ModhubError: a step failed; the message says which file to look at.
     """
     started = time.monotonic()
-    network = flow.load(read_sample(MODEL))
-    test = load_dataset(TEST)
+    parent = flow.load(MODEL)
+    network, test = parent.network, load_dataset(TEST)
     say(f"1. loaded {MODEL}: {network.parameters:,} parameters, ten classes of CIFAR-10")
     packages = modules_of(network, folder, say=say, progress=progress)
     say(f"3. packed a base and {len(packages) - 1} class modules: {sum(p.size for p in packages):,} bytes")
@@ -120,10 +120,12 @@ def modules_of(
 
     made = folder / "collection"
     if made.is_dir():
-        say(f"2. found the modules of an earlier run in {made}; delete the folder to split again")
-        return flow.check(made)
+        say(f"2. found the modules of an earlier run in {made}; delete {folder} to split again")
+        return packages_of(made)
     if importlib.util.find_spec("torch") is None:
-        say("2. torch is not installed, so the modules of the embedded registry are taken (pip install 'modhub[torch]')")
+        say(
+            "2. torch is not installed, so the modules of the embedded registry are taken (pip install 'modhub[torch]')"
+        )
         from modhub.hub.registries import seed_folder
 
         return flow.check(seed_folder() / COLLECTION)
@@ -134,12 +136,26 @@ def modules_of(
     return packages
 
 
+def packages_of(made: Path) -> tuple[Package, ...]:
+    """Return the packages that an earlier run made.
+
+    Raises:
+        UsageError: they are not what this version of modhub makes.
+    """
+    try:
+        return flow.check(made)
+    except FormatError as error:
+        raise UsageError(f"{made} is damaged or from another version of modhub: delete {made.parent}") from error
+
+
 def split(network: Network, *, progress: Callable[[Any], None]) -> tuple[Package, ...]:
     """Return the demo's packages, from the shipped network and images."""
     from modhub.decomposers.options import Options
 
     data = load_dataset(TRAIN)
-    decomposition = flow.decompose(network, data, options=Options(max_loss=6.0, keep=0.65), progress=progress)
+    decomposition = flow.decompose(
+        network, data, options=Options(max_loss=8.0, keep=0.6, steps=200, flip=True), progress=progress
+    )
     release = Release(license=LICENSE, parent_name="resnet20-cifar10", labels=data.classes or ())
     return flow.pack(decomposition, release)
 
@@ -176,7 +192,9 @@ def measure(
     scores_all, scores_few = Session(whole).run(test.x), Session(composed).run(test.x)
     return (
         _row("parent", parent_scores, all_classes, base, 1.0, 1.0),
-        _row("ten modules, composed", scores_all, all_classes, sum(p.size for p in packages), kept, all_time / base_time),
+        _row(
+            "ten modules, composed", scores_all, all_classes, sum(p.size for p in packages), kept, all_time / base_time
+        ),
         _row(f"parent on {', '.join(CHOSEN)}", parent_scores[:, chosen], some_classes, base, 1.0, 1.0),
         _row(
             f"{', '.join(CHOSEN)} composed",
@@ -223,7 +241,11 @@ def module_row(package: Package) -> dict[str, Any]:
     """Return a module's own numbers, measured on its validation data."""
     metrics = package.manifest.metrics
     names = ("precision", "recall", "f1", "kernels_kept", "weights_kept", "macs")
-    return {"module": package.name, "bytes": package.size, **{name: metrics[name].value for name in names if name in metrics}}
+    return {
+        "module": package.name,
+        "bytes": package.size,
+        **{name: metrics[name].value for name in names if name in metrics},
+    }
 
 
 def picture_of(network: Network, test: Dataset, classes: tuple[str, ...]) -> bytes:
@@ -239,4 +261,3 @@ def picture_of(network: Network, test: Dataset, classes: tuple[str, ...]) -> byt
     probabilities = sigmoid(Session(network).run(some.x))
     titles = [names[label] for label in some.labels.tolist()]
     return draw_scores(some.values, titles=titles, classes=classes, probabilities=probabilities)
-

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modhub.datasets.dataset import listed
 from modhub.engines.runtime import Session
 from modhub.errors import InvalidData
 from modhub.metrics import accuracy, detection, expected_calibration_error
@@ -105,22 +106,24 @@ def evaluate_network(
 def columns_of(data: Dataset, columns: Sequence[str]) -> npt.NDArray[np.int64]:
     """Return the output column of each sample's class, -1 for classes that the network does not score.
 
-    Data without class names is taken to number its classes as the network does.
+    Classes without names are called ``class-0``, ``class-1``, ... as those of a network without names are.
 
     Raises:
-        InvalidData: the data is unlabelled, or names none of the classes.
+        InvalidData: the data is unlabelled, or lacks one of the classes.
     """
     labels = data.labels
-    if data.classes is None:
-        return np.where(labels < len(columns), labels, -1)
-    missing = [name for name in columns if name not in data.classes]
+    names = data.classes or tuple(f"class-{row}" for row in range(data.class_count))
+    missing = [name for name in columns if name not in names]
     if missing:
-        raise InvalidData(
-            f"the class {missing[0]!r} is not among {', '.join(data.classes)}", where="classes", file=data.name
+        known = (
+            listed(names)
+            if data.classes
+            else f"those of the data, which have no names, only numbers to {len(names) - 1}"
         )
-    lookup = np.full(len(data.classes), -1, dtype=np.int64)
+        raise InvalidData(f"the class {missing[0]!r} is not among {known}", where="classes", file=data.name)
+    lookup = np.full(len(names), -1, dtype=np.int64)
     for column, name in enumerate(columns):
-        lookup[data.classes.index(name)] = column
+        lookup[names.index(name)] = column
     return np.asarray(lookup[labels])
 
 

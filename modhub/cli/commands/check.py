@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,10 +10,12 @@ from modhub.cli.options import PATH, json_option
 from modhub.cli.output import byte_size, print_json, print_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modhub.errors import InvalidPackage
 
 
-@click.command(epilog="Example: modhub check out")
+@click.command(epilog="\b\nExample: modhub check out")
 @click.argument("folder", type=PATH)
 @json_option
 def command(folder: Path, *, as_json: bool) -> int:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from modhub.cli.options import PATH, json_option, workspace_of, workspace_options
+from modhub.cli.options import check_free, json_option, output_option, workspace_options
 from modhub.cli.output import byte_size, print_json, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from modhub.cli.options import Places
     from modhub.composer.compose import Composite
 
 
-@click.command(epilog="Example: modhub compose modhub/resnet20-cifar10/cat class:dog class:truck -o pets")
+@click.command(epilog="\b\nExample: modhub compose modhub/resnet20-cifar10/cat class:dog -o pets")
 @click.argument("requirements", nargs=-1, required=True)
-@click.option("--output", "-o", type=PATH, required=True, help="Folder to write; must not exist.")
-@click.option("--strategy", type=click.Choice(["auto", "trunk", "parallel"]), default="auto", show_default=True)
+@output_option("Folder to write; must not exist.")
+@click.option(
+    "--strategy",
+    type=click.Choice(["auto", "trunk", "parallel"]),
+    default="auto",
+    show_default=True,
+    help="How modules are joined.",
+)
 @click.option("--name", default="composite", show_default=True, help="Package name of the composite.")
 @click.option("--version", default="1.0.0", show_default=True, help="Version of the composite.")
 @workspace_options
@@ -29,28 +37,27 @@ def command(
     strategy: str,
     name: str,
     version: str,
-    registries: tuple[str, ...],
-    store: Path | None,
-    offline: bool,
+    places: Places,
     as_json: bool,
 ) -> None:
     """Join modules into one runnable model.
 
-    REQUIREMENTS are what `modhub resolve` takes, a lock file, or folders of packages or collections. The model has one
-    input and one output, `scores`, with a column per class in the order asked. It is checked against its modules run
-    alone before anything is written: model.onnx, weights.safetensors, module.json, a golden pair, a NOTICE, the lock.
+    REQUIREMENTS are what `modhub resolve` takes, folders of packages or collections, or one lock file. The model has
+    one input and one output, `scores`, with a column per class in the order asked. It is checked against its modules
+    run alone before anything is written.
     """
-    from modhub import flow, fsops
+    from modhub import flow
 
-    workspace = workspace_of(registries, store=store, offline=offline)
+    check_free(output)
+    workspace = places.open()
     parts, lock = flow.gather(requirements, workspace=workspace)
     composite = flow.compose(parts, name=name, version=version, strategy=strategy, lock=lock)
-    fsops.write_folder(output, composite.package.files)
+    flow.write_package(composite.package, output)
     if as_json:
         print_json(plain(composite))
         return
     classes = ", ".join(label.name for label in composite.package.manifest.classes)
-    click.echo(f"composed {len(parts)} modules into {output}: scores of {classes}")
+    click.echo(f"composed {len(parts)} module{'s' if len(parts) > 1 else ''} into {output}: scores of {classes}")
     click.echo(
         f"strategy {composite.strategy} ({composite.why}); {composite.shared_nodes} computations shared, "
         f"{100 * composite.cost:.0f} % of the work of the modules alone; {byte_size(composite.package.size)}"

@@ -11,7 +11,7 @@ from modhub.cli.options import PATH, json_option
 from modhub.cli.output import byte_size, percent, print_json, print_table, say
 
 
-@click.command(epilog="Example: modhub demo -o my-demo")
+@click.command(epilog="\b\nExample: modhub demo -o my-demo")
 @click.option("--output", "-o", type=PATH, default=Path("modhub-demo"), show_default=True, help="Where to keep it all.")
 @json_option
 def command(output: Path, *, as_json: bool) -> None:

@@ -6,27 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modhub.cli.options import json_option, workspace_of, workspace_options
+from modhub.cli.options import json_option, workspace_options
 from modhub.cli.output import byte_size, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from modhub.cli.options import Places
     from modhub.flow import Info
     from modhub.spec.index import Release
 
 
-@click.command(epilog="Example: modhub info modhub/resnet20-cifar10/cat")
+@click.command(epilog="\b\nExample: modhub info modhub/resnet20-cifar10/cat")
 @click.argument("reference")
 @workspace_options
 @json_option
-def command(
-    reference: str, *, registries: tuple[str, ...], store: Path | None, offline: bool, as_json: bool
-) -> None:
-    """Show a collection (owner/name) or a package (owner/name/package): versions, metrics, dependencies, dependents."""
+def command(reference: str, *, places: Places, as_json: bool) -> None:
+    """Show a collection (owner/name) or a package (owner/name/package).
+
+    Of a package its versions, metrics, dependencies and dependents are shown.
+    """
     from modhub import flow
 
-    found = flow.info(reference, workspace=workspace_of(registries, store=store, offline=offline))
+    found = flow.info(reference, workspace=places.open())
     if as_json:
         print_json(plain(found))
     elif found.package is None:
@@ -39,6 +39,7 @@ def plain(found: Info) -> dict[str, Any]:
     """Return what is known as plain values."""
     releases = found.index.find(found.package) if found.package else found.index.releases
     return {
+        "registry": found.registry,
         "collection": found.collection,
         "revision": found.index.revision,
         "summary": found.index.summary,
@@ -68,19 +69,18 @@ def print_collection(found: Info) -> None:
 
 def print_package(found: Info) -> None:
     """Print the versions of a package, and its newest one in full."""
-    assert found.package is not None
-    releases = found.index.find(found.package)
+    releases = found.index.find(found.package or "")
     newest = releases[-1]
     lines = {
         "summary": newest.summary,
-        "version": f"{newest.version} ({', '.join(r.version for r in releases)})",
+        "versions": ", ".join(f"{r.version}{' (yanked)' if r.yanked else ''}" for r in releases),
         "classes": ", ".join(newest.classes),
         "license": newest.license,
         "input": str(newest.input),
         "score": f"{newest.semantic}{', calibrated' if newest.calibrated else ''}",
         "method": newest.method or "-",
         "needs": ", ".join(f"{need.package} {need.version}" for need in newest.dependencies) or "-",
-        "needed by": ", ".join(found.dependents) or "-",
+        "needed by": dependents_of(found),
         "forms": ", ".join(f"{form} {byte_size(sum(f.size for f in files))}" for form, files in newest.forms.items()),
         "state": state_of(newest),
     }
@@ -88,11 +88,25 @@ def print_package(found: Info) -> None:
     for name, value in lines.items():
         click.echo(f"  {name:<10} {value}")
     rows = [
-        {"metric": name, "value": metric.value, "low": metric.low, "high": metric.high, "n": metric.n, "split": metric.split}
+        {
+            "metric": name,
+            "value": metric.value,
+            "low": metric.low,
+            "high": metric.high,
+            "n": metric.n,
+            "split": metric.split,
+        }
         for name, metric in newest.metrics.items()
     ]
     print_table(rows)
-    say(f"next: modhub compose {found.collection}/{found.package} -o composed")
+    if newest.kind == "module":
+        say(f"next: modhub compose {found.collection}/{found.package} -o composed")
+
+
+def dependents_of(found: Info) -> str:
+    """Return the packages that depend on one, those of its own collection by their short names."""
+    prefix = f"{found.collection}/"
+    return ", ".join(name.removeprefix(prefix) for name in found.dependents) or "-"
 
 
 def size_of(release: Release) -> int:

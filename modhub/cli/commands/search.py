@@ -6,21 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modhub.cli.options import json_option, workspace_of, workspace_options
+from modhub.cli.options import json_option, workspace_options
 from modhub.cli.output import byte_size, percent, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from modhub.cli.options import Places
     from modhub.hub.search import Hit
 
 
-@click.command(epilog="Example: modhub search cat --min-f1 0.8 --license BSD-2-Clause")
+@click.command(epilog="\b\nExample: modhub search cat --min-f1 0.8 --license BSD-2-Clause")
 @click.argument("text", default="")
 @click.option("--class", "class_name", help="Only packages that score this class.")
 @click.option("--kind", type=click.Choice(["base", "module", "composite"]), help="Only packages of this kind.")
 @click.option("--method", help="Only packages made by this method.")
-@click.option("--license", "licence", help="Only packages under this licence (SPDX).")
+@click.option("--license", help="Only packages under this licence (SPDX).")
 @click.option("--max-size", help="Largest package, such as 200kB.")
 @click.option("--min-f1", type=click.FloatRange(0, 1), help="Least F1, by the low end of its interval.")
 @workspace_options
@@ -28,9 +27,7 @@ if TYPE_CHECKING:
 def command(
     text: str,
     *,
-    registries: tuple[str, ...],
-    store: Path | None,
-    offline: bool,
+    places: Places,
     as_json: bool,
     **facets: Any,
 ) -> int:
@@ -47,11 +44,11 @@ def command(
         class_name=facets["class_name"],
         kind=facets["kind"],
         method=facets["method"],
-        license=facets["licence"],
+        license=facets["license"],
         max_size=parse_size(facets["max_size"]) if facets["max_size"] else None,
         min_f1=facets["min_f1"],
     )
-    result = flow.search(query, workspace=workspace_of(registries, store=store, offline=offline))
+    result = flow.search(query, workspace=places.open())
     for name, error in result.skipped.items():
         say(f"skipped {name}: {error}")
     if as_json:
@@ -65,7 +62,7 @@ def command(
 
 def plain(hit: Hit) -> dict[str, Any]:
     """Return a hit as plain values."""
-    return {"registry": hit.registry, "name": hit.name, **hit.release.to_dict(), "package": hit.release.name}
+    return {**hit.release.to_dict(), "registry": hit.registry, "name": hit.name}
 
 
 def row(hit: Hit) -> dict[str, Any]:
@@ -78,5 +75,7 @@ def row(hit: Hit) -> dict[str, Any]:
         "classes": ", ".join(hit.release.classes[:4]) + (" ..." if len(hit.release.classes) > 4 else ""),
         "F1": percent(f1.value if f1 else None),
         "license": hit.release.license,
-        "size": byte_size(hit.release.manifest.size + min(sum(f.size for f in files) for files in hit.release.forms.values())),
+        "size": byte_size(
+            hit.release.manifest.size + min(sum(f.size for f in files) for files in hit.release.forms.values())
+        ),
     }
