@@ -1,0 +1,75 @@
+"""Run benchmarks and write their results.
+
+    python -m benchmarks                 all of them, in the quick form
+    python -m benchmarks compose --full  one of them, in full
+    python -m benchmarks --table         only write RESULTS.md anew from the results there are
+
+Each writes ``benchmarks/results/NAME.json`` with its environment and every value. Data sets other than the shipped
+samples are taken from ``MODHUB_BENCH_DATA``: a folder with ``cifar10-train.npz`` and ``cifar10-test.npz``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import composing, packing, resolving, splitting, starting
+from benchmarks.table import write_table
+from modhub._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RESULTS = Path(__file__).parent / "results"
+BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "split": splitting.measure,
+    "compose": composing.measure,
+    "pack": packing.measure,
+    "resolve": resolving.measure,
+    "start": starting.measure,
+}
+LIBRARIES = ("numpy", "onnx", "onnxruntime", "torch")
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--full", action="store_true", help="the full form instead of the quick one")
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    arguments = parser.parse_args()
+    for name in () if arguments.table else arguments.names or BENCHMARKS:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        started = time.monotonic()
+        values = BENCHMARKS[name](full=arguments.full)
+        write(name, values, full=arguments.full, seconds=time.monotonic() - started)
+    write_table(RESULTS)
+
+
+def write(name: str, values: dict[str, Any], *, full: bool, seconds: float) -> None:
+    """Write a result with the environment that it was measured in."""
+    document = {
+        "benchmark": name,
+        "form": "full" if full else "quick",
+        "seconds": round(seconds, 1),
+        "environment": {
+            "modhub": __version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "system": platform.system(),
+            **{library: version(library) for library in LIBRARIES},
+        },
+        "values": values,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
