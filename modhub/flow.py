@@ -164,16 +164,23 @@ def write_collection(
 
 
 def check(folder: Path) -> tuple[Package, ...]:
-    """Return the verified packages of a package or collection folder.
+    """Return the verified packages of a package or collection folder; a composite's golden pair is run again.
 
     Raises:
         NotFound: there is neither here.
         InvalidPackage: with every problem found.
+        ComposeError: a composite scores its golden input differently than recorded.
     """
+    from modhub.composer.golden import replay
     from modhub.package.folder import INDEX_FILE, read_collection, read_package
+    from modhub.package.materialise import network_of
 
     folder = Path(folder)
-    return read_collection(folder) if (folder / INDEX_FILE).is_file() else (read_package(folder)[0],)
+    packages = read_collection(folder) if (folder / INDEX_FILE).is_file() else (read_package(folder)[0],)
+    for package in packages:
+        if package.manifest.kind == "composite":
+            replay(package, network_of(package))
+    return packages
 
 
 def publish(

@@ -64,6 +64,8 @@ def main() -> None:
     )
     shutil.rmtree(arguments.output, ignore_errors=True)
     result = flow.publish(flow.pack(split, release), to=str(arguments.output.absolute()), collection=COLLECTION)
+    # The seed is only ever read, so the commit log of the folder need not travel with it.
+    shutil.rmtree(arguments.output / COLLECTION / ".modhub")
     print(f"{len(result.published)} releases, {result.size:,} bytes, in {arguments.output}")
 
 

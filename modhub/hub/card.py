@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from modhub.hub.releases import newest_releases, smallest_form
-from modhub.spec.document import UNSAFE
+from modhub.package.markdown import escaped, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +25,6 @@ PIPELINES = {
     "features": "tabular-classification",
     "audio": "audio-classification",
 }
-MARKDOWN = re.compile(r"[\\`*_\[\]<>|~&!#$@:]|(?<=www)\.", re.IGNORECASE)
 SURROGATE_PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})")
 LICENSE_NAME = re.compile(r"[^a-z0-9.]+")
 
@@ -49,16 +48,6 @@ def render_card(index: Index, *, collection: CollectionId | None = None) -> str:
 def quoted(text: str) -> str:
     """Return a text as a YAML scalar: a JSON string, but for its surrogate pairs, which YAML does not join."""
     return SURROGATE_PAIR.sub(_joined, json.dumps(plain(text)))
-
-
-def escaped(text: str) -> str:
-    """Return a text that Markdown shows as it is, in a paragraph or a table."""
-    return MARKDOWN.sub(r"\\\g<0>", plain(text))
-
-
-def plain(text: str) -> str:
-    """Return a text as one line without control characters."""
-    return " ".join(UNSAFE.sub(" ", text).split())
 
 
 def _front_matter(releases: list[Release]) -> Iterator[str]:

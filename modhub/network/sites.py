@@ -346,7 +346,7 @@ def _number_units(walk: Walk) -> tuple[list[Site], Channels]:
         count += len(units)
         sites.append(
             Site(
-                id=name if taken[name] == 1 else f"{name}#{taken[name]}",
+                id=name if taken[name] == 1 else f"{name}:{taken[name]}",
                 size=len(units),
                 layers=tuple(dict.fromkeys(layer for unit in units for layer in layers.get(unit, ()))),
                 spatial=network.nodes[node].op in ("Conv", "ConvTranspose"),

@@ -61,7 +61,7 @@ def _parse(graph: bytes) -> onnx.ModelProto:
 
     if len(graph) > limits.GRAPH_BYTES:
         raise FormatError(f"is {len(graph)} bytes long, at most {limits.GRAPH_BYTES} are allowed")
-    check_message(graph, onnx.ModelProto.DESCRIPTOR, limit=limits.GRAPH_FIELDS)
+    check_message(graph, onnx.ModelProto, limit=limits.GRAPH_FIELDS)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(graph)
@@ -108,7 +108,9 @@ def _text_problems(model: onnx.ModelProto) -> Iterator[FormatError]:
     for text in (model.producer_name, model.producer_version, graph.name):
         if not PRODUCER.fullmatch(text):
             yield FormatError(f"names producer or graph {shown(text)}, expected a few plain words")
-    for part in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
+    parts: list[onnx.GraphProto | onnx.NodeProto | onnx.TensorProto | onnx.ValueInfoProto]
+    parts = [graph, *graph.node, *graph.initializer, *graph.input, *graph.output]
+    for part in parts:
         if part.doc_string or part.metadata_props:
             problem = f"{shown(part.name)} carries a doc string or metadata; exporters put local paths there"
             yield FormatError(problem, where="graph")
@@ -129,7 +131,7 @@ def _port_problems(graph: onnx.GraphProto, port: InputPort) -> Iterator[FormatEr
         problem = f"has {len(graph.input)} inputs and {len(graph.output)} outputs, expected one of each"
         yield FormatError(problem, where="graph")
         return
-    names = {TensorProto.FLOAT: "float32", TensorProto.INT64: "int64"}
+    names: dict[int, str] = {TensorProto.FLOAT: "float32", TensorProto.INT64: "int64"}
     value, output = graph.input[0], graph.output[0].type
     tensor = value.type.tensor_type
     shape = tuple(dim.dim_param or dim.dim_value for dim in tensor.shape.dim)
@@ -189,10 +191,10 @@ def _is_short_text(text: bytes) -> bool:
 def _order_problems(graph: onnx.GraphProto) -> Iterator[FormatError]:
     """Names are safe and made once; nodes only read what exists; the output is made by a node."""
     known: set[str] = set()
-    for value in (*graph.input, *graph.initializer):
-        if not ARRAY_NAME.fullmatch(value.name) or value.name in known:
-            yield FormatError(f"the name {shown(value.name)} is unsafe or used twice", where="graph")
-        known.add(value.name)
+    for name in [*(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)]:
+        if not ARRAY_NAME.fullmatch(name) or name in known:
+            yield FormatError(f"the name {shown(name)} is unsafe or used twice", where="graph")
+        known.add(name)
     made: set[str] = set()
     for node in graph.node:
         missing = [name for name in node.input if name and name not in known]

@@ -13,6 +13,7 @@ from modhub.errors import FormatError
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, FieldDescriptor
+    from google.protobuf.message import Message
 
 VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
 DEPTH = 16
@@ -24,17 +25,18 @@ WIRE_TYPES = {1: EIGHT_BYTES, 2: FOUR_BYTES, 6: EIGHT_BYTES, 7: FOUR_BYTES, 15: 
 """How scalars are written, by their declared type; those not listed are varints."""
 
 
-def check_message(data: bytes, descriptor: Descriptor, *, limit: int) -> None:
+def check_message(data: bytes, message: type[Message], *, limit: int) -> None:
     """Check that bytes are one message of a type, with at most `limit` fields at all depths.
 
     Raises:
         FormatError: a field is unknown, of another type, no text, or occurs twice; there are too many fields, or the
             bytes end too early.
     """
-    pending = [(descriptor, 0, len(data), 1)]
+    root: Descriptor = message.DESCRIPTOR  # type: ignore[assignment]  # The stubs name a second class, too.
+    pending = [(root, 0, len(data), 1)]
     count = 0
     while pending:
-        message, position, end, depth = pending.pop()
+        descriptor, position, end, depth = pending.pop()
         if depth > DEPTH:
             raise FormatError(f"is nested deeper than {DEPTH} messages")
         seen: set[int] = set()
@@ -43,10 +45,10 @@ def check_message(data: bytes, descriptor: Descriptor, *, limit: int) -> None:
             if count > limit:
                 raise FormatError(f"has more than {limit} fields")
             key, position = _varint(data, position, end)
-            field = _field(message, key, seen)
+            field = _field(descriptor, key, seen)
             start, position = _span(data, position, end, key & 7)
             if field.type == TEXT and not _is_text(data[start:position]):
-                raise FormatError(f"has a text that is no UTF-8 as the field {field.name} in {message.name}")
+                raise FormatError(f"has a text that is no UTF-8 as the field {field.name} in {descriptor.name}")
             if field.message_type is not None:
                 pending.append((field.message_type, start, position, depth + 1))
 

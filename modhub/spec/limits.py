@@ -11,11 +11,11 @@ MANIFEST_BYTES = 1 << 20
 INDEX_BYTES = 64 << 20
 """`modhub.json`. One release takes about 2 KiB, so this holds some 30,000 of them."""
 
-SITES_BYTES = 32 << 20
-"""`sites.json`. A ResNet-152 takes about 100 KiB."""
+SITES_BYTES = 8 << 20
+"""`sites.json`. ResNet-152 takes about 70 KiB."""
 
 SITE_POSITIONS = 1 << 24
-"""Channels of all sites of a base, and positions in all runs of `sites.json`. A large transformer has about 10^5."""
+"""Channels of all sites of a base, and positions in all runs of `sites.json`. ResNet-152 has 84,000 and 460,000."""
 
 LOCK_BYTES = 16 << 20
 """`modhub.lock`. One locked module takes about 1 KiB."""
@@ -66,10 +66,10 @@ DIMENSION = (1 << 31) - 1
 """One dimension of an array. ONNX Runtime indexes with 32 bits in places."""
 
 GRAPH_BYTES = 16 << 20
-"""`model.onnx`: nodes only. ResNet-152 takes 300 KiB."""
+"""`model.onnx`: nodes only. ResNet-152 takes about 60 KiB."""
 
 GRAPH_FIELDS = 1 << 19
-"""Fields of all messages in `model.onnx`, 30 or so a node. Empty ones take a hundred times the file's size."""
+"""Fields of all messages in `model.onnx`, about 30 a node. Empty ones take a hundred times the file's size."""
 
 HEADER_BYTES = 8 << 20
 """The header of a safetensors file. 5,000 entries take about 600 KiB."""

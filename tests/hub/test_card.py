@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from modhub.hub.card import escaped, plain, quoted, render_card
+from modhub.hub.card import quoted, render_card
 from modhub.hub.publication import release_of
+from modhub.package.markdown import escaped, plain
 from modhub.spec.index import Index
 from tests.hub.packages import PETS, base_package, module
 from tests.strategies import indexes

@@ -36,8 +36,10 @@ def test_a_module_says_how_to_use_and_cite_it() -> None:
     card = render_card(manifest)
     for line in (
         "| kind | class module: scores one class |",
-        "| calibration | platt on test, expected calibration error 0.01; "
-        "sigmoid(score) estimates the probability of the class |",
+        (
+            "| calibration | platt on test, expected calibration error 0.01; "
+            "sigmoid(score) estimates the probability of the class |"
+        ),
         "| method | gradsplitter 1, seed 0 |",
         "| f1 | 0.9 to 0.92 | test | 10,000 | 0.91 |",
         "modhub install OWNER/COLLECTION/cat==1.0.0",

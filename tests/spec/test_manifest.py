@@ -148,7 +148,7 @@ def test_a_card_is_a_file_that_no_form_needs() -> None:
     manifest = dataclasses.replace(CAT, card=card)
     assert manifest.files == (card, *CAT.files)
     assert card not in manifest.forms["delta"]
-    with pytest.raises(FormatError, match="card: the file 'Delta.safetensors' is in a form, too"):
+    with pytest.raises(FormatError, match=r"card: the file 'Delta.safetensors' is in a form, too"):
         dataclasses.replace(CAT, card=FileRecord.of("Delta.safetensors", data=b"delta"))
 
 

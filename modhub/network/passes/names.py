@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from modhub.network.network import Network
 
 UNSAFE = re.compile(r"[^A-Za-z0-9_./:-]")
-MAX_NAME = 200
+MAX_NAME = 190
+"""A package stores a mask as ``keep/NAME``, and array names there have at most 200 characters."""
 
 
 def make_names_safe(network: Network) -> Network:
