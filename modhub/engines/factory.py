@@ -14,7 +14,7 @@ import torch
 from modhub import fsops
 from modhub.engines.export import from_torch
 from modhub.engines.foreign import first_line
-from modhub.engines.model import refuse_pickle
+from modhub.engines.pickles import refuse_pickle
 from modhub.errors import FormatError, InvalidNetwork, NotFound, UsageError
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modhub.datasets import read_sample
+from modhub.engines.pickles import refuse_pickle
 from modhub.errors import InvalidNetwork, MissingExtra, UsageError
 from modhub.network.load import load
 from modhub.package.folder import read_package
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 SAMPLE = "sample:"
 ONNX = ".onnx"
-PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pt2", ".pth")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,17 +126,6 @@ def open_model(
 def is_factory(text: str) -> bool:
     """Tell whether a text names a function of the caller's own code, ``package.module:factory``."""
     return not text.startswith(SAMPLE) and bool(FACTORY.fullmatch(text)) and not Path(text).exists()
-
-
-def refuse_pickle(path: Path) -> None:
-    """Check that a file is none of those that run code when they are read.
-
-    Raises:
-        UsageError: it is.
-    """
-    if path.suffix.lower() in PICKLES:
-        problem = f"{path} holds pickles, which run code when they are read"
-        raise UsageError(f"{problem}: export the model to ONNX, or save its weights as safetensors")
 
 
 def need_torch(purpose: str) -> None:
