@@ -238,12 +238,13 @@ def latencies(networks: Sequence[Network], data: Dataset, *, repeats: int = 9, b
 
 
 def module_row(package: Package) -> dict[str, Any]:
-    """Return a module's own numbers, measured on its validation data."""
+    """Return a module's own numbers, and the data that they were measured on."""
     metrics = package.manifest.metrics
     names = ("precision", "recall", "f1", "kernels_kept", "weights_kept", "macs")
     return {
         "module": package.name,
         "bytes": package.size,
+        "split": metrics["f1"].split,
         **{name: metrics[name].value for name in names if name in metrics},
     }
 

@@ -121,7 +121,7 @@ class TestDecompose:
             (("--method", "guessing"), 2, "there is no method 'guessing'; the methods are gradsplitter"),
             (("--cut", "nowhere"), 1, "nowhere"),
             (("--device", "abacus"), 2, "torch cannot compute on 'abacus' here"),
-            (("--recipe", "paper"), 1, "recipe 'paper'"),
+            (("--recipe", "paper"), 2, "recipe 'paper'"),
             (("--budget", "soon"), 2, "expected a duration like 90s, 10m or 2h, got 'soon'"),
             (("--budget", "0s"), 2, "expected a duration"),
             (("--budget", "-5m"), 2, "expected a duration"),

@@ -38,7 +38,7 @@ def command(output: Path, *, as_json: bool) -> None:
             }
             for row in story.modules
         ],
-        title="class modules, as detectors on validation data; kernels behind the shared trunk",
+        title=f"class modules, as detectors on {story.modules[0]['split']} data; kernels behind the shared trunk",
     )
     click.echo()
     print_table(

@@ -46,7 +46,10 @@ def command(
     else:
         verb = "would publish" if dry_run else "published"
         names = ", ".join(f"{release.name} {release.version}" for release in result.published)
-        click.echo(f"{verb} {len(result.published)} releases ({byte_size(result.size)}) to {collection}: {names}")
+        count = len(result.published)
+        click.echo(
+            f"{verb} {count} release{'s' if count != 1 else ''} ({byte_size(result.size)}) to {collection}: {names}"
+        )
     say(f"next: modhub install -r {to} {collection}/{packages[-1].name}")
 
 
