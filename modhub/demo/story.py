@@ -244,7 +244,7 @@ def module_row(package: Package) -> dict[str, Any]:
     return {
         "module": package.name,
         "bytes": package.size,
-        "split": metrics["f1"].split,
+        "split": next((metric.split for metric in metrics.values() if metric.split), "no"),
         **{name: metrics[name].value for name in names if name in metrics},
     }
 
