@@ -43,7 +43,7 @@ venv: $(STAMP)  ## make .venv with everything in it
 
 .PHONY: demo
 demo: $(STAMP)  ## the whole story in under a minute, with a picture at the end
-	$(BIN)/modhub demo
+	@env -u OMP_NUM_THREADS $(BIN)/modhub demo
 
 .PHONY: test
 test: lint types imports unit doctest  ## everything that has to pass
