@@ -36,7 +36,7 @@ def measure(*, full: bool) -> dict[str, Any]:
     recipe = Recipe(steps=600 if full else 120, rungs=SHARES)
     options = Options(flip=True, align=8)
     trainer = Trainer.prepare(network, train, validation, options=options, recipe=recipe, progress=silent)
-    trainer.start()
+    trainer.begin()
     parent = Session(network).run(test.x)
     rows = []
     before, started = 1.0, time.process_time()
@@ -97,16 +97,17 @@ def random_control(
     trainer: Trainer, share: float, train: Dataset, validation: Dataset, test: Dataset
 ) -> npt.NDArray[np.float32]:
     """Return the scores of modules whose masks are random but whose scales and offsets are trained just as long."""
+    begun = trainer.begun
     batch = ModuleBatch(
-        to_torch(trainer.network),
-        network=trainer.network,
-        sites=trainer.sites,
-        cut=trainer.cut,
-        rows=trainer.batch.rows.tolist(),
-        maskable=trainer.batch.maskable,
+        to_torch(begun.network),
+        network=begun.network,
+        sites=begun.sites,
+        cut=begun.cut,
+        rows=begun.batch.rows.tolist(),
+        maskable=begun.batch.maskable,
     )
     recipe = dataclasses.replace(trainer.recipe, memory=1.0)
-    control = dataclasses.replace(trainer, batch=batch, recipe=recipe)
+    control = dataclasses.replace(trainer, begun=dataclasses.replace(begun, batch=batch), recipe=recipe)
     control.batch.latents.copy_(torch.rand(control.batch.latents.shape, generator=torch.Generator().manual_seed(0)))
     return scores_of(composed(control, control.climb(1, share, share), train, validation), test)
 

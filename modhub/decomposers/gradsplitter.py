@@ -21,24 +21,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from modhub.decomposers.cut import choose_cut
-from modhub.decomposers.features import Features, features
-from modhub.decomposers.module_batch import ModuleBatch
 from modhub.decomposers.options import Options, silent
 from modhub.decomposers.outcome import choose, class_modules, provenance
-from modhub.engines.torch_engine import to_torch
+from modhub.decomposers.start import start
 from modhub.errors import UsageError
 from modhub.network.modules import Decomposition
-from modhub.network.sites import find_sites
 from modhub.spec.manifest import Method
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from modhub.datasets import Dataset
+    from modhub.decomposers.features import Features
+    from modhub.decomposers.module_batch import ModuleBatch
     from modhub.decomposers.options import Progress
+    from modhub.decomposers.start import Start
     from modhub.network.network import Network
-    from modhub.network.sites import Sites
 
 NAME = "gradsplitter"
 PAPER = "arXiv:2311.04438"
@@ -107,7 +105,7 @@ def gradsplitter(
     recipe = Recipe() if options.steps is None else Recipe(steps=options.steps)
     trainer = Trainer.prepare(network, train, validation, options=options, recipe=recipe, progress=progress)
     history = trainer.search()
-    chosen = choose(history, max_loss=options.max_loss, parent=trainer.parent_accuracy)
+    chosen = choose(history, max_loss=options.max_loss, parent=trainer.begun.parent_accuracy)
     trainer.take(chosen)
     return trainer.finish(history, validation=validation, train=train)
 
@@ -130,14 +128,9 @@ class Snapshot:
 
 @dataclass
 class Trainer:
-    """The modules of one parent in training, with everything cached that does not change."""
+    """The modules of one parent in training."""
 
-    network: Network
-    sites: Sites
-    cut: str
-    batch: ModuleBatch
-    train: Features
-    validation: Features
+    begun: Start
     options: Options
     recipe: Recipe
     progress: Progress
@@ -156,31 +149,25 @@ class Trainer:
     ) -> Trainer:
         """Return a trainer with the cut chosen and the trunk's outputs computed once."""
         started = time.monotonic()
-        sites = find_sites(network)
-        cut, maskable = choose_cut(network, sites, options.cut)
-        rows = options.classes or tuple(range(int(network.output_shape[-1])))
-        net = to_torch(network)
-        batch = ModuleBatch(net, network=network, sites=sites, cut=cut, rows=rows, maskable=maskable)
-        progress({"step": "trunk", "cut": cut, "sites": len(maskable), "kernels": batch.width})
-        return cls(
-            network=network,
-            sites=sites,
-            cut=cut,
-            batch=batch.to(options.device),
-            train=features(network, train, cut=cut, rows=rows, flip=options.flip),
-            validation=features(network, validation, cut=cut, rows=rows, flip=False),
-            options=options,
-            recipe=recipe,
-            progress=progress,
-            started=started,
-        )
+        begun = start(network, train, validation, options=options, flip=options.flip, progress=progress)
+        return cls(begun=begun, options=options, recipe=recipe, progress=progress, started=started)
 
     @property
-    def parent_accuracy(self) -> float:
-        """Return the parent's validation accuracy among the chosen classes, from 0 to 1."""
-        return self.validation.accuracy(self.validation.logits)
+    def batch(self) -> ModuleBatch:
+        """Return all modules."""
+        return self.begun.batch
 
-    def start(self) -> None:
+    @property
+    def train(self) -> Features:
+        """Return the data that modules learn from."""
+        return self.begun.train
+
+    @property
+    def validation(self) -> Features:
+        """Return the data that choices are made on."""
+        return self.begun.validation
+
+    def begin(self) -> None:
         """Set the latents to each channel's saliency, of the same scale for every module."""
         x = self.train.x[: self.recipe.saliency_samples].to(self.options.device)
         importance = self.batch.saliency(x, batch=self.recipe.batch)
@@ -188,14 +175,14 @@ class Trainer:
 
     def search(self) -> list[Snapshot]:
         """Return a snapshot per rung, until one loses more than is allowed, the goal is reached or time is up."""
-        self.start()
+        self.begin()
         rungs = [share for share in self.recipe.rungs if share > self.options.keep]
         history: list[Snapshot] = []
         before = 1.0
         for number, share in enumerate([*rungs, self.options.keep], start=1):
             history.append(self.climb(number, before, share))
             self.progress(history[-1].report())
-            lost = 100 * (self.parent_accuracy - history[-1].accuracy)
+            lost = 100 * (self.begun.parent_accuracy - history[-1].accuracy)
             if lost > self.options.max_loss or self._out_of_time():
                 break
             before = share
@@ -238,11 +225,11 @@ class Trainer:
         for epoch in range(steps):
             random = np.random.default_rng((self.options.seed, stream, epoch))
             order = torch.from_numpy(random.permutation(len(self.train.x)))
-            for start in range(0, len(order) - size + 1, size):
+            for first in range(0, len(order) - size + 1, size):
                 if given == steps:
                     return
                 given += 1
-                yield order[start : start + size]
+                yield order[first : first + size]
 
     def _step(
         self, chosen: torch.Tensor, masks: torch.Tensor, optimiser: torch.optim.Optimizer, *, learn: bool
@@ -290,18 +277,18 @@ class Trainer:
         """Make the chosen snapshot the final one."""
         self.batch.load_state_dict(chosen.state, strict=False)
         self.final = chosen.masks
-        self.progress({**chosen.report(), "step": "chosen", "parent": self.parent_accuracy})
+        self.progress({**chosen.report(), "step": "chosen", "parent": self.begun.parent_accuracy})
 
     def finish(self, history: list[Snapshot], *, train: Dataset, validation: Dataset) -> Decomposition:
         """Return the modules, calibrated and measured on the validation data."""
         scores = self._scores(self.validation.x, self.final).numpy()
         return Decomposition(
-            parent=self.network,
-            sites=self.sites,
-            cut=self.cut,
+            parent=self.begun.network,
+            sites=self.begun.sites,
+            cut=self.begun.cut,
             modules=class_modules(
                 scores,
-                network=self.network,
+                network=self.begun.network,
                 rows=self.batch.rows.tolist(),
                 classes=train.classes,
                 kept=self.batch.kept_channels(self.final),

@@ -15,14 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from modhub.decomposers.cut import choose_cut
-from modhub.decomposers.features import features
-from modhub.decomposers.module_batch import ModuleBatch
 from modhub.decomposers.options import Options, silent
 from modhub.decomposers.outcome import choose, class_modules, provenance
+from modhub.decomposers.start import start
 from modhub.engines.torch_engine import to_torch
 from modhub.network.modules import Affine, ClassModule, Decomposition, affine_layers
-from modhub.network.sites import find_sites
 from modhub.network.slice import sliced
 from modhub.spec.manifest import Method
 
@@ -33,6 +30,7 @@ if TYPE_CHECKING:
 
     from modhub.datasets import Dataset
     from modhub.decomposers.features import Features
+    from modhub.decomposers.module_batch import ModuleBatch
     from modhub.decomposers.options import Progress
     from modhub.engines.torch_engine import TorchNetwork
     from modhub.network.modules import Channels
@@ -89,25 +87,19 @@ def saliency(
         DecomposeError: nothing can be masked.
     """
     options = options or Options()
-    sites = find_sites(network)
-    cut, maskable = choose_cut(network, sites, options.cut)
-    rows = options.classes or tuple(range(int(network.output_shape[-1])))
-    net = to_torch(network)
-    batch = ModuleBatch(net, network=network, sites=sites, cut=cut, rows=rows, maskable=maskable).to(options.device)
     some = train.take(SAMPLES)
-    seen = features(network, some, cut=cut, rows=rows, flip=False)
-    held_out = features(network, validation, cut=cut, rows=rows, flip=False)
-    x = seen.x.to(options.device)
+    begun = start(network, some, validation, options=options, flip=False, progress=progress)
+    batch, held_out = begun.batch, begun.validation
+    x = begun.train.x.to(options.device)
     importance = batch.saliency(x, batch=BATCH)
     batch.latents.copy_(importance / importance.mean(dim=1, keepdim=True).clamp_min(1e-12))
-    means = reader_means(net, network, sites, cut=batch.cut, x=x)
-    parent = held_out.accuracy(held_out.logits)
-    rungs = climb(batch, means, held_out, options=options, parent=parent, progress=progress)
-    chosen = choose(rungs, max_loss=options.max_loss, parent=parent)
+    means = reader_means(batch.net, network, begun.sites, cut=batch.cut, x=x)
+    rungs = climb(batch, means, held_out, options=options, parent=begun.parent_accuracy, progress=progress)
+    chosen = choose(rungs, max_loss=options.max_loss, parent=begun.parent_accuracy)
     modules = class_modules(
         chosen.scores,
         network=network,
-        rows=rows,
+        rows=batch.rows.tolist(),
         classes=train.classes,
         kept=chosen.kept,
         affine=chosen.affine,
@@ -116,8 +108,8 @@ def saliency(
     )
     return Decomposition(
         parent=network,
-        sites=sites,
-        cut=cut,
+        sites=begun.sites,
+        cut=begun.cut,
         modules=modules,
         method=Method(
             name=NAME,

@@ -185,7 +185,7 @@ def test_all_modules_in_one_batch_score_what_each_scores_alone(network: Network,
 def test_modules_may_look_at_different_samples(mnist: tuple[Network, Dataset]) -> None:
     network, data = mnist
     trainer = Trainer.prepare(network, data, data, options=Options(), recipe=Recipe(), progress=silent)
-    trainer.start()
+    trainer.begin()
     masks = trainer.batch.masks(20)
     rows = relevant(trainer.train.logits[:40], share=0.25, seed=1)
     with torch.no_grad():

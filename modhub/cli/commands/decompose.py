@@ -252,6 +252,8 @@ def tell(event: Mapping[str, Any]) -> None:
     elif {"kept", "accuracy"} <= event.keys():
         kept = f"keeps {percent(event['kept'])} of the kernels behind the trunk"
         say(f"   {step:<8} {kept}, composed accuracy {percent(event['accuracy'])} on validation data")
+    elif step == "parent":
+        say(f"   the parent's accuracy on validation data is {percent(event['accuracy'])}")
     else:
         say("   " + ", ".join(f"{key} {value}" for key, value in event.items()))
 

@@ -1,0 +1,61 @@
+"""Where every decomposer starts: the cut, all modules in one batch, and what does not change computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modhub.decomposers.cut import choose_cut
+from modhub.decomposers.features import features
+from modhub.decomposers.module_batch import ModuleBatch
+from modhub.engines.torch_engine import to_torch
+from modhub.network.sites import find_sites
+
+if TYPE_CHECKING:
+    from modhub.datasets import Dataset
+    from modhub.decomposers.features import Features
+    from modhub.decomposers.options import Options, Progress
+    from modhub.network.network import Network
+    from modhub.network.sites import Sites
+
+
+@dataclass(frozen=True)
+class Start:
+    """A parent ready to be split: its sites, where its trunk ends, its modules, and both data sets behind the trunk."""
+
+    network: Network
+    sites: Sites
+    cut: str
+    batch: ModuleBatch
+    train: Features
+    validation: Features
+
+    @property
+    def parent_accuracy(self) -> float:
+        """Return the parent's validation accuracy among the chosen classes, from 0 to 1."""
+        return self.validation.accuracy(self.validation.logits)
+
+
+def start(
+    network: Network, train: Dataset, validation: Dataset, *, options: Options, flip: bool, progress: Progress
+) -> Start:
+    """Return the start that the options describe, and tell about the trunk and the parent's accuracy.
+
+    Raises:
+        DecomposeError: the cut is impossible, or nothing behind it can be masked.
+    """
+    sites = find_sites(network)
+    cut, maskable = choose_cut(network, sites, options.cut)
+    rows = options.classes or tuple(range(int(network.output_shape[-1])))
+    batch = ModuleBatch(to_torch(network), network=network, sites=sites, cut=cut, rows=rows, maskable=maskable)
+    progress({"step": "trunk", "cut": cut, "sites": len(maskable), "kernels": batch.width})
+    found = Start(
+        network=network,
+        sites=sites,
+        cut=cut,
+        batch=batch.to(options.device),
+        train=features(network, train, cut=cut, rows=rows, flip=flip),
+        validation=features(network, validation, cut=cut, rows=rows, flip=False),
+    )
+    progress({"step": "parent", "accuracy": found.parent_accuracy})
+    return found
