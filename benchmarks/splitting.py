@@ -66,8 +66,7 @@ def measure(*, full: bool) -> dict[str, Any]:
 
 def composed(trainer: Trainer, snapshot: Snapshot, train: Dataset, validation: Dataset) -> Decomposition:
     """Return the decomposition that a snapshot stands for."""
-    trainer.take(snapshot)
-    return trainer.finish([snapshot], train=train, validation=validation)
+    return trainer.finish(snapshot, [snapshot], train=train, validation=validation)
 
 
 def scores_of(split: Decomposition, data: Dataset) -> npt.NDArray[np.float32]:

@@ -89,9 +89,9 @@ def gradsplitter(
     Args:
         network: the parent, in normal form.
         train: inputs to learn from; labels are not used.
-        validation: held-out inputs with labels, for choosing the epoch and calibrating.
+        validation: held-out inputs with labels, for choosing how much to keep and calibrating.
         options: what to aim for.
-        progress: called after every epoch.
+        progress: called after every level of retention.
 
     Raises:
         UsageError: the recipe is unknown.
@@ -101,13 +101,11 @@ def gradsplitter(
     options = options or Options()
     if options.recipe != "fast":
         raise UsageError(f"gradsplitter has no recipe {options.recipe!r}; the recipes are: fast")
-    torch.manual_seed(options.seed)
     recipe = Recipe() if options.steps is None else Recipe(steps=options.steps)
     trainer = Trainer.prepare(network, train, validation, options=options, recipe=recipe, progress=progress)
     history = trainer.search()
     chosen = choose(history, max_loss=options.max_loss, parent=trainer.begun.parent_accuracy)
-    trainer.take(chosen)
-    return trainer.finish(history, validation=validation, train=train)
+    return trainer.finish(chosen, history, validation=validation, train=train)
 
 
 @dataclass(frozen=True)
@@ -168,10 +166,9 @@ class Trainer:
         return self.begun.validation
 
     def begin(self) -> None:
-        """Set the latents to each channel's saliency, of the same scale for every module."""
+        """Start the latents from the saliency of some of the training data."""
         x = self.train.x[: self.recipe.saliency_samples].to(self.options.device)
-        importance = self.batch.saliency(x, batch=self.recipe.batch)
-        self.batch.latents.copy_(importance / importance.mean(dim=1, keepdim=True).clamp_min(1e-12))
+        self.batch.start_from_saliency(x, batch=self.recipe.batch)
 
     def search(self) -> list[Snapshot]:
         """Return a snapshot per rung, until one loses more than is allowed, the goal is reached or time is up."""
@@ -198,11 +195,11 @@ class Trainer:
         recipe = self.recipe
         optimiser = torch.optim.Adam([*self.batch.scales, *self.batch.offsets], lr=recipe.rate, betas=(0.9, 0.99))
         searching = round(recipe.search_share * recipe.steps)
-        masks = self.batch.masks(self._count(before))
+        masks = self.batch.masks(self.batch.count(before))
         losses = []
         for step, chosen in enumerate(self._batches(recipe.steps, stream=number)):
             if step <= searching and (step % recipe.every == 0 or step == searching):
-                masks = self._masks_at(step / searching, before, share)
+                masks = self._masks_at(step / searching if searching else 1.0, before, share)
             settled = max(0.0, (step - searching) / (recipe.steps - searching))
             for group in optimiser.param_groups:
                 group["lr"] = recipe.rate * 0.5 * (1 + np.cos(np.pi * settled))
@@ -211,12 +208,9 @@ class Trainer:
 
     def _masks_at(self, progress: float, before: float, share: float) -> torch.Tensor:
         """Return the masks when a part of the search is done; the last ones are rounded to aligned widths."""
-        count = self._count(share + (before - share) * (1 - progress) ** 3)
+        count = self.batch.count(share + (before - share) * (1 - progress) ** 3)
         masks = self.batch.masks(count)
         return masks if progress < 1 else aligned(masks, self.batch, multiple=self.options.align)
-
-    def _count(self, share: float) -> int:
-        return max(len(self.batch.maskable), round(share * self.batch.width))
 
     def _batches(self, steps: int, *, stream: int) -> Iterator[torch.Tensor]:
         """Yield the rows of as many batches, each row once before any comes again."""
@@ -273,15 +267,13 @@ class Trainer:
     def _scores(self, x: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         return torch.cat([self.batch(part.to(self.options.device), masks).cpu() for part in torch.split(x, 200)])
 
-    def take(self, chosen: Snapshot) -> None:
-        """Make the chosen snapshot the final one."""
+    def finish(
+        self, chosen: Snapshot, history: list[Snapshot], *, train: Dataset, validation: Dataset
+    ) -> Decomposition:
+        """Return the modules of a snapshot, calibrated and measured on the validation data."""
         self.batch.load_state_dict(chosen.state, strict=False)
-        self.final = chosen.masks
         self.progress({**chosen.report(), "step": "chosen", "parent": self.begun.parent_accuracy})
-
-    def finish(self, history: list[Snapshot], *, train: Dataset, validation: Dataset) -> Decomposition:
-        """Return the modules, calibrated and measured on the validation data."""
-        scores = self._scores(self.validation.x, self.final).numpy()
+        scores = self._scores(self.validation.x, chosen.masks).numpy()
         return Decomposition(
             parent=self.begun.network,
             sites=self.begun.sites,
@@ -291,7 +283,7 @@ class Trainer:
                 network=self.begun.network,
                 rows=self.batch.rows.tolist(),
                 classes=train.classes,
-                kept=self.batch.kept_channels(self.final),
+                kept=self.batch.kept_channels(chosen.masks),
                 affine=self.batch.affine_maps(),
                 validation=self.validation,
                 data=validation.name,

@@ -120,6 +120,15 @@ class ModuleBatch(torch.nn.Module):
         chosen = self.latents.topk(min(kept, self.width), dim=1).indices
         return torch.zeros_like(self.latents).scatter_(1, chosen, 1.0)
 
+    def count(self, share: float) -> int:
+        """Return how many channels a module keeps at a share, at least one per site."""
+        return max(len(self.maskable), round(share * self.width))
+
+    def start_from_saliency(self, features: torch.Tensor, *, batch: int) -> None:
+        """Set the latents to each channel's saliency, of the same scale for every module."""
+        importance = self.saliency(features, batch=batch)
+        self.latents.copy_(importance / importance.mean(dim=1, keepdim=True).clamp_min(1e-12))
+
     def saliency(self, features: torch.Tensor, *, batch: int) -> torch.Tensor:
         """Return the importance of each channel for each module, ``[modules, width]``.
 

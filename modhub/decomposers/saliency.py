@@ -91,8 +91,7 @@ def saliency(
     begun = start(network, some, validation, options=options, flip=False, progress=progress)
     batch, held_out = begun.batch, begun.validation
     x = begun.train.x.to(options.device)
-    importance = batch.saliency(x, batch=BATCH)
-    batch.latents.copy_(importance / importance.mean(dim=1, keepdim=True).clamp_min(1e-12))
+    batch.start_from_saliency(x, batch=BATCH)
     means = reader_means(batch.net, network, begun.sites, cut=batch.cut, x=x)
     rungs = climb(batch, means, held_out, options=options, parent=begun.parent_accuracy, progress=progress)
     chosen = choose(rungs, max_loss=options.max_loss, parent=begun.parent_accuracy)
@@ -135,7 +134,7 @@ def climb(
     """Return a rung per level of retention, each with zeros or means, whichever composes better."""
     rungs: list[Rung] = []
     for share in [*(level for level in LADDER if level > options.keep), options.keep]:
-        masks = batch.masks(max(len(batch.maskable), round(share * batch.width)))
+        masks = batch.masks(batch.count(share))
         kept = [batch.sites.settle(own) for own in batch.kept_channels(masks)]
         with_means: list[Mapping[str, Affine]] = [mean_offsets(batch.network, batch.sites, own, means) for own in kept]
         zeros: list[Mapping[str, Affine]] = [{} for _ in kept]

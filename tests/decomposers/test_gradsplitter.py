@@ -236,3 +236,12 @@ def test_masks_inside_a_recurrent_cell_are_refused_by_name() -> None:
     maskable = tuple(site for site in sites.after(network, "") if site.layers)
     with pytest.raises(DecomposeError, match="through LSTM node"):
         ModuleBatch(to_torch(network), network=network, sites=sites, cut="", rows=(0, 1), maskable=maskable)
+
+
+def test_a_single_step_already_keeps_the_share_that_was_asked_for(mnist: tuple[Network, Dataset]) -> None:
+    network, data = mnist
+    train, validation = data.split(0.5, seed=0)
+    options = Options(keep=0.5, max_loss=100, steps=1, align=1)
+    found = gradsplitter(network, train, validation, options=options, progress=silent)
+    for module in found.modules:
+        assert all(len(kept) <= 0.55 * found.sites[site].size for site, kept in module.kept.items())
