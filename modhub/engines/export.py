@@ -74,7 +74,7 @@ def _as_it_answers(module: torch.nn.Module) -> Iterator[None]:
 
 
 def _export(module: torch.nn.Module, batch: torch.Tensor, *, name: str) -> bytes:
-    with _quietly(), torch.no_grad():
+    with quietly(), torch.no_grad():
         program = torch.onnx.export(
             module,
             (batch,),
@@ -97,7 +97,7 @@ def _export(module: torch.nn.Module, batch: torch.Tensor, *, name: str) -> bytes
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep the exporter's warnings, logs and dumps of code away; what matters is in the error it raises."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 BASE = "base"
 RUNTIME = Runtime(opset={"": OPSET}, ir_version=IR_VERSION, onnxruntime=">=1.27")
-FORMS = ("delta", "standalone")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,8 @@ wrongly shows.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
-import logging
 import tempfile
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +15,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from modhub.engines.export import quietly
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from modhub.network.network import Array
 
@@ -297,7 +295,7 @@ def exported(family: str, *, dynamo: bool, opset: int) -> bytes:
         names |= {"dynamic_shapes": ({0: torch.export.Dim("batch")},), "external_data": False}
     else:
         names |= {"dynamic_axes": {"x": {0: "batch"}, "y": {0: "batch"}}}
-    with tempfile.TemporaryDirectory() as folder, _quietly(), torch.no_grad():
+    with tempfile.TemporaryDirectory() as folder, quietly(), torch.no_grad():
         path = Path(folder) / "model.onnx"
         torch.onnx.export(model, (example,), path, **names)
         return path.read_bytes()
@@ -310,16 +308,3 @@ def torch_answers(family: str, x: torch.Tensor) -> Array:
     with torch.no_grad():
         result: Array = np.asarray((nn.Sequential(*layers) if layers else model)(x))
     return result
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    sink = io.StringIO()
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
