@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from modhub.hub.releases import newest_releases, smallest_form
+from modhub.hub.releases import newest_releases
 from modhub.package.markdown import escaped, plain
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _table(releases: list[Release]) -> Iterator[str]:
             _few(release.classes),
             release.method or "",
             f"{f1.value:.3f}" if f1 else "",
-            f"{smallest_form(release):,}",
+            f"{release.size:,}",
             release.license,
         ]
         yield f"| {' | '.join(escaped(cell) for cell in cells)} |"

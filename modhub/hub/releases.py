@@ -21,14 +21,3 @@ def newest_releases(releases: Iterable[Release]) -> list[Release]:
         if release.yanked is None and (known is None or known.number.is_prerelease >= release.number.is_prerelease):
             newest[release.name] = release
     return list(newest.values())
-
-
-def smallest_form(release: Release) -> int:
-    """Return the bytes of a release in its smallest form, manifest included, dependencies not."""
-    return release.manifest.size + min(sum(file.size for file in files) for files in release.forms.values())
-
-
-def lowest_f1(release: Release) -> float:
-    """Return the F1 that may be relied on, the low end of its interval; 0 where none was measured."""
-    metric = release.metrics.get("f1")
-    return metric.lower_bound if metric else 0.0

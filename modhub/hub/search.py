@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modhub.hub.releases import lowest_f1, newest_releases, smallest_form
+from modhub.hub.releases import newest_releases
 from modhub.spec.names import slug
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def is_match(release: Release, query: Query, *, collection: CollectionId) -> boo
         and (query.license is None or release.license == query.license)
         and (query.parent is None or (release.parent or "").startswith(query.parent))
         and (query.class_name is None or f"class:{slug(query.class_name)}" in release.provides)
-        and (query.max_size is None or smallest_form(release) <= query.max_size)
-        and (query.min_f1 is None or lowest_f1(release) >= query.min_f1)
+        and (query.max_size is None or release.size <= query.max_size)
+        and (query.min_f1 is None or (release.lower_bound("f1") or 0.0) >= query.min_f1)
         and has_words(release, query.text, collection=collection)
     )
 
@@ -93,4 +93,4 @@ def rank(hit: Hit, query: Query) -> tuple[int, float, str, str]:
     named = hit.release.name in words
     scoring = any(label.casefold() in words for label in hit.release.classes)
     closeness = 0 if named else 1 if scoring else 2
-    return closeness, -lowest_f1(hit.release), hit.name, hit.registry
+    return closeness, -(hit.release.lower_bound("f1") or 0.0), hit.name, hit.registry

@@ -75,7 +75,5 @@ def row(hit: Hit) -> dict[str, Any]:
         "classes": ", ".join(hit.release.classes[:4]) + (" ..." if len(hit.release.classes) > 4 else ""),
         "F1": percent(f1.value if f1 else None),
         "license": hit.release.license,
-        "size": byte_size(
-            hit.release.manifest.size + min(sum(f.size for f in files) for files in hit.release.forms.values())
-        ),
+        "size": byte_size(hit.release.size),
     }
