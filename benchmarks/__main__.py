@@ -4,8 +4,8 @@
     python -m benchmarks compose --full  one of them, in full
     python -m benchmarks --table         only write RESULTS.md anew from the results there are
 
-Each writes ``benchmarks/results/NAME.json`` with its environment and every value. Data sets other than the shipped
-samples are taken from ``MODHUB_BENCH_DATA``: a folder with ``cifar10-train.npz`` and ``cifar10-test.npz``.
+Each writes ``benchmarks/results/NAME.json`` with its environment and every value, and some a plot. Data sets other than
+the shipped samples are taken from ``MODHUB_BENCH_DATA``: a folder with ``cifar10-train.npz`` and ``cifar10-test.npz``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import composing, packing, resolving, splitting, starting
+from matplotlib.figure import Figure
+
+from benchmarks import composing, packing, resolving, scaling, splitting, starting
 from benchmarks.table import write_table
 from modhub._version import __version__
 
@@ -33,7 +35,10 @@ BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "pack": packing.measure,
     "resolve": resolving.measure,
     "start": starting.measure,
+    "scale": scaling.measure,
 }
+PLOTS: dict[str, Callable[..., None]] = {"scale": scaling.draw}
+"""Draw a benchmark's values on axes; the plot lies beside its JSON."""
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "torch")
 
 
@@ -69,6 +74,10 @@ def write(name: str, values: dict[str, Any], *, full: bool, seconds: float) -> N
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+    if name in PLOTS:
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        PLOTS[name](values, figure.subplots())
+        figure.savefig(RESULTS / f"{name}.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":

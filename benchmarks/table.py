@@ -116,10 +116,24 @@ CPU seconds of the whole process; Python alone takes {values["python alone"]}. T
 {table(values["rows"])}"""
 
 
+def scale(values: dict[str, Any]) -> str:
+    """Return the section on large parents."""
+    return f"""## S11: growth, many classes and large parents
+
+Random weights and random masks, {100 * values["kept"]:.0f} % of the channels of every site. A parent is loaded from
+ONNX and analysed, then one delta a class is packed and written. Target: memory at most twice the model, time linear in
+the number of modules. Memory is what the process takes beyond its libraries, the loaded parent included.
+
+![Seconds against the number of modules, and memory](results/scale.svg)
+
+{table(values["rows"])}"""
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "split": split,
     "compose": compose,
     "pack": pack,
     "resolve": resolve,
     "start": start,
+    "scale": scale,
 }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modhub.errors import InvalidNetwork, NotFound
+from modhub.network.model_file import read_model
 from modhub.network.network import BATCH, OPSET, Network
 from modhub.network.onnx_file import from_model
 from modhub.network.passes.arithmetic import fold_arithmetic
@@ -24,12 +27,11 @@ from modhub.network.shapes import infer_shapes
 from modhub.spec.ports import InputPort
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx
 
     from modhub.network.network import Array
-
-MAX_MODEL_BYTES = 2**31 - 1
-"""Protobuf cannot hold more; larger models keep their weights in files beside the graph."""
 
 NAMES = {"image": "image", "tokens": "tokens", "features": "features", "audio": "audio"}
 
@@ -63,7 +65,7 @@ def load(source: str | Path | bytes) -> Network:
             shapes are unknown before running.
         UnsupportedOperator: it holds an operator outside the default domain.
     """
-    model, arrays = simplified(_parse(source))
+    model, arrays = simplified(*_parse(source))
     model = _with_safe_input(model)
     network = from_model(model, external=arrays, input_port=_input_port(model))
     for rewrite in PASSES:
@@ -71,8 +73,12 @@ def load(source: str | Path | bytes) -> Network:
     return _with_contract(network)
 
 
-def simplified(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, Array]]:
+def simplified(model: onnx.ModelProto, arrays: Mapping[str, Array]) -> tuple[onnx.ModelProto, dict[str, Array]]:
     """Return the model at opset 20 with local functions inlined and everything constant folded, and its arrays.
+
+    Args:
+        model: large arrays are external data, before and after.
+        arrays: those arrays.
 
     Raises:
         InvalidNetwork: the model is malformed or cannot be converted.
@@ -80,32 +86,44 @@ def simplified(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, Array
     from onnx import checker
 
     try:
-        checker.check_model(model)
+        checker.check_model(_with_arrays_as_inputs(model))
     except (checker.ValidationError, RuntimeError, ValueError) as error:
         raise InvalidNetwork(f"is not a valid ONNX model: {_first_line(error)}") from error
-    light, arrays = without_weights(inline_functions(model))
+    light, arrays = without_weights(inline_functions(model), arrays)
     return fold_constants(_converted(light), arrays)
 
 
-def _parse(source: str | Path | bytes) -> onnx.ModelProto:
+def _with_arrays_as_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model taking its external data as inputs; the checker would look for their files."""
     import onnx
-    from google.protobuf.message import DecodeError
+    from onnx import helper
 
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    graph, inputs = copy.graph, {value.name for value in model.graph.input}
+    for i in reversed(range(len(graph.initializer))):
+        tensor = graph.initializer[i]
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            if tensor.name not in inputs:
+                graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+            del graph.initializer[i]
+    return copy
+
+
+def _parse(source: str | Path | bytes) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    from onnx import checker
+
+    if isinstance(source, bytes):
+        return read_model(io.BytesIO(source))
+    path = Path(source)
+    if not path.is_file():
+        raise NotFound(f"there is no file {str(path)!r}")
     try:
-        if isinstance(source, bytes):
-            return onnx.load_model_from_string(source)
-        path = Path(source)
-        if not path.is_file():
-            raise NotFound(f"there is no file {str(path)!r}")
-        if path.stat().st_size > MAX_MODEL_BYTES:
-            raise InvalidNetwork(
-                f"is larger than {MAX_MODEL_BYTES} bytes, keep its weights as external data", file=path.name
-            )
-        return onnx.load(path)
-    except DecodeError as error:
-        name = "" if isinstance(source, bytes) else str(source)
-        raise InvalidNetwork("is not an ONNX model: the bytes cannot be decoded", file=name) from error
-    except (onnx.checker.ValidationError, OSError) as error:
+        with path.open("rb") as file:
+            return read_model(file, folder=path.parent)
+    except InvalidNetwork as error:
+        raise error.in_file(path.name) from error
+    except (checker.ValidationError, OSError) as error:
         raise InvalidNetwork(f"cannot be read: {_first_line(error)}", file=str(source)[:200]) from error
 
 
@@ -189,7 +207,18 @@ def _with_contract(network: Network) -> Network:
         raise InvalidNetwork(
             f"its output {network.output!r} has shape {list(shape)}: a classifier's is [batch, classes]"
         )
-    return _canonical_names(network.replace(output_shape=shape))
+    return _canonical_names(network.replace(output_shape=shape, input=_with_vocabulary(network)))
+
+
+def _with_vocabulary(network: Network) -> InputPort:
+    """Return the input's contract with the number of tokens that the embedding knows."""
+    tables = [
+        network.arrays[node.inputs[0]].shape[node.integer("axis", 0)]
+        for node in network.nodes
+        if node.op == "Gather" and node.inputs[1] == network.input.name and node.inputs[0] in network.arrays
+    ]
+    is_tokens = network.input.kind == "tokens" and bool(tables)
+    return dataclasses.replace(network.input, vocabulary=min(tables)) if is_tokens else network.input
 
 
 def _canonical_names(network: Network) -> Network:

@@ -10,13 +10,13 @@ reads them. Writing is deterministic: equal networks give equal bytes.
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modhub.errors import InvalidNetwork
 from modhub.network.network import BATCH, IR_VERSION, OPSET, Network, Node
+from modhub.network.weights_file import weight_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,22 +39,15 @@ def to_onnx(network: Network) -> tuple[bytes, bytes]:
 
     A network without float arrays has an empty but valid weights file.
     """
-    from safetensors.numpy import save
-
-    weights = save(
-        {name: np.ascontiguousarray(array) for name, array in network.arrays.items() if not is_inline(array)}
-    )
-    model = to_model(network, ranges=weight_ranges(weights))
-    return model.SerializeToString(deterministic=True), weights
+    graph, parts = _parts(network)
+    return graph, b"".join(parts)
 
 
-def weight_ranges(weights: bytes) -> dict[str, tuple[int, int]]:
-    """Map each array of a safetensors file to its `(offset, length)` in bytes from the start of the file."""
-    header_length = int.from_bytes(weights[:8], "little")
-    header = json.loads(weights[8 : 8 + header_length])
-    start = 8 + header_length
-    entries = ((name, entry["data_offsets"]) for name, entry in header.items() if name != "__metadata__")
-    return {name: (start + begin, end - begin) for name, (begin, end) in entries}
+def _parts(network: Network) -> tuple[bytes, list[bytes | memoryview]]:
+    """Return the bytes of `model.onnx`, and those of `weights.safetensors` in parts."""
+    outside = {name: array for name, array in network.arrays.items() if not is_inline(array)}
+    parts, ranges = weight_parts(outside)
+    return to_model(network, ranges=ranges).SerializeToString(deterministic=True), parts
 
 
 def to_model(network: Network, *, ranges: Mapping[str, tuple[int, int]] | None = None) -> onnx.ModelProto:
@@ -190,5 +183,8 @@ def _declared_shape(value: onnx.ValueInfoProto) -> Shape:
 
 def fingerprint(network: Network) -> str:
     """Return the sha256 that identifies a network: its graph and every array, without metadata."""
-    graph, weights = to_onnx(network.replace(metadata={}))
-    return hashlib.sha256(hashlib.sha256(graph).digest() + hashlib.sha256(weights).digest()).hexdigest()
+    graph, parts = _parts(network.replace(metadata={}))
+    weights = hashlib.sha256()
+    for part in parts:
+        weights.update(part)
+    return hashlib.sha256(hashlib.sha256(graph).digest() + weights.digest()).hexdigest()

@@ -49,6 +49,10 @@ class Package:
         """Return the digest of `module.json`, by which others depend on this very package."""
         return sha256(self.files[MANIFEST_FILE])
 
+    def without_files(self) -> Package:
+        """Return the package with its manifest alone, for those who depend on it and do not read it."""
+        return Package(manifest=self.manifest, files={MANIFEST_FILE: self.files[MANIFEST_FILE]})
+
     @property
     def size(self) -> int:
         """Return the bytes of all files."""

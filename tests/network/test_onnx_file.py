@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from modhub.errors import InvalidNetwork
 from modhub.network.load import load
-from modhub.network.onnx_file import fingerprint, from_onnx, to_onnx, weight_ranges
+from modhub.network.onnx_file import fingerprint, from_onnx, to_onnx
+from modhub.network.weights_file import weight_parts
 from tests.support.architectures import convolutional, recurrent, tangled, transformers
 from tests.support.networks import Builder, networks, perceptrons
 
@@ -95,6 +96,33 @@ def test_shapes_and_scalars_stay_inside_the_graph() -> None:
     network = builder.build(builder.gemm(builder.apply("Mul", builder.reshape(builder.input, 6), half), 2))
     _, weights = to_onnx(network)
     assert {tuple(network.arrays[name].shape) for name in weight_ranges(weights)} == {(2, 6), (2,)}
+
+
+@pytest.mark.parametrize("case", ["mixed", "none", "empty array"])
+def test_weights_are_written_as_the_library_writes_them(case: str) -> None:
+    random = np.random.default_rng(0)
+    arrays = {
+        "mixed": {
+            "b": random.normal(size=(3, 2)).astype(np.float32),
+            "a/ä": random.normal(size=(5, 4)).astype(np.float32).T,
+            "double": random.normal(size=(2,)),
+            "half": random.normal(size=(7,)).astype(np.float16),
+        },
+        "none": {},
+        "empty array": {"e": np.zeros((0, 3), dtype=np.float32), "z": np.ones(1, dtype=np.float32)},
+    }[case]
+    parts, ranges = weight_parts(arrays)
+    written = b"".join(parts)
+    assert written == save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    assert ranges == weight_ranges(written)
+
+
+def weight_ranges(weights: bytes) -> dict[str, tuple[int, int]]:
+    """Map each array of a safetensors file to its `(offset, length)` in bytes from the start of the file."""
+    length = int.from_bytes(weights[:8], "little")
+    header = json.loads(weights[8 : 8 + length])
+    entries = ((name, entry["data_offsets"]) for name, entry in header.items() if name != "__metadata__")
+    return {name: (8 + length + begin, end - begin) for name, (begin, end) in entries}
 
 
 def test_bytes_that_are_no_network_are_refused() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modhub.errors import InvalidNetwork, UnsupportedOperator
+from modhub.network.model_file import outline
 from modhub.network.network import OPSET
 from modhub.network.passes.batch import BATCHES, free_of_batch
 from modhub.network.shapes import concrete_shapes
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 MAX_FOLDED_ELEMENTS = 2**28
 """A folded array may not be larger: a graph of a few bytes could otherwise fill the memory."""
 
-LARGE = 1024
-"""Arrays with more elements are weights: shape inference needs their shapes, never their values."""
-
 ROUNDS = 16
 RANDOM = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
@@ -37,17 +35,23 @@ RANDOM = frozenset(
 GROWING = frozenset({"ConstantOfShape", "Expand", "Tile"})
 
 
-def without_weights(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, Array]]:
-    """Return the model with large arrays as external data, and all arrays by name.
+def without_weights(model: onnx.ModelProto, outside: Mapping[str, Array]) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """Return the model with every large array as external data, and all arrays by name.
 
-    The libraries copy a model at every step; this way the weights are not copied with it.
+    The libraries copy a model at every step; this way the weights are not copied with it. `outside` are the arrays
+    that are external data already.
     """
-    from onnx import numpy_helper
+    from onnx import TensorProto, numpy_helper
 
-    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    arrays = {
+        tensor.name: outside[tensor.name]
+        if tensor.data_location == TensorProto.EXTERNAL
+        else numpy_helper.to_array(tensor)
+        for tensor in model.graph.initializer
+    }
     light = _empty(model)
     light.graph.node.extend(model.graph.node)
-    light.graph.initializer.extend(_outline(name, array) for name, array in arrays.items())
+    light.graph.initializer.extend(outline(name, array) for name, array in arrays.items())
     return light, arrays
 
 
@@ -93,21 +97,9 @@ def _shapes(
     used = {name for node in nodes for name in node.input}
     skeleton = _empty(model)
     skeleton.graph.node.extend(nodes)
-    skeleton.graph.initializer.extend(_outline(name, known[name][which]) for name in known if name in used)
+    skeleton.graph.initializer.extend(outline(name, known[name][which]) for name in known if name in used)
     shapes = concrete_shapes(skeleton, batch=BATCHES[which])
     return {**shapes, **{name: pair[which].shape for name, pair in known.items()}}
-
-
-def _outline(name: str, array: Array) -> onnx.TensorProto:
-    """Return an array as shape inference needs it: large ones without their values."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    if array.size <= LARGE:
-        return numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
-    tensor = TensorProto(name=name, dims=array.shape, data_type=helper.np_dtype_to_tensor_dtype(array.dtype))
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="weights")
-    return tensor
 
 
 def _empty(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -130,7 +122,7 @@ def _rebuilt(
     kept = {name: array for name, array in arrays.items() if name in used}
     folded = _empty(model)
     folded.graph.node.extend(nodes)
-    folded.graph.initializer.extend(_outline(name, array) for name, array in kept.items())
+    folded.graph.initializer.extend(outline(name, array) for name, array in kept.items())
     return folded, kept
 
 
