@@ -6,6 +6,7 @@ All functions take plain arrays. Scores are calibrated logits: positive means "t
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,21 @@ Z95 = 1.959964
 
 ECE_BINS = 15
 """Equal-width bins of the expected calibration error (Guo et al. 2017)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scored:
+    """Scores of labelled samples, for whoever counts more than one number from them.
+
+    Args:
+        scores: float ``[n, k]``.
+        columns: the column of each sample's class ``[n]``, -1 where no column scores it.
+        calibrated: whether scores are calibrated logits, else they are raw.
+    """
+
+    scores: Floats
+    columns: Labels
+    calibrated: bool
 
 
 def wilson_interval(hits: int, total: int) -> tuple[float, float]:

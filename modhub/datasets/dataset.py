@@ -199,6 +199,19 @@ class Dataset:
             raise InvalidData(f"{len(self)} samples are too few to hold out {fraction:g} of each class", file=self.name)
         return self.pick(np.flatnonzero(~held_out)), self.pick(np.flatnonzero(held_out))
 
+    def fitted(self, port: InputPort, *, classes: Sequence[str] | None = None) -> Dataset:
+        """Return the data as a network with this input, and these classes if given, takes it.
+
+        Numbers become the type that the network reads where none of them changes: a table of token ids holds floats, a
+        table of measurements perhaps only whole numbers.
+
+        Raises:
+            InvalidData: shape, type, range, vocabulary or classes differ; says how.
+        """
+        data = dataclasses.replace(self, values=as_read(self.values, port))
+        data.check_fits(port, classes=classes)
+        return data
+
     def check_fits(self, port: InputPort, *, classes: Sequence[str] | None = None) -> None:
         """Check that a network with this input, and these classes if given, can take the data.
 
@@ -242,6 +255,15 @@ class Dataset:
 def as_taken(values: Array) -> Array:
     """Return values as a network takes them: uint8 as float32 in [0, 1], anything else as it is."""
     return values.astype(np.float32) / np.float32(255) if values.dtype == np.uint8 else values
+
+
+def as_read(values: Array, port: InputPort) -> Array:
+    """Return values in the type that an input reads if none of them changes by it, and else as they are."""
+    wanted = np.dtype(np.int64 if port.kind == "tokens" else np.float32)
+    if values.dtype == wanted or (values.dtype == np.uint8 and port.kind != "tokens"):
+        return values
+    converted = values.astype(wanted)
+    return converted if np.array_equal(converted, values) else values
 
 
 def members_of_classes(labels: Labels | None, *, total: int) -> list[Labels]:

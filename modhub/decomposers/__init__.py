@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from modhub.network.network import Network
 
 METHODS = {
+    "cnnsplitter": "modhub.decomposers.cnnsplitter:cnnsplitter",
     "gradsplitter": "modhub.decomposers.gradsplitter:gradsplitter",
+    "moda": "modhub.decomposers.moda:moda",
     "saliency": "modhub.decomposers.saliency:saliency",
+    "weightmask": "modhub.decomposers.weightmask:weightmask",
 }
 """Method names and where their functions live."""
 

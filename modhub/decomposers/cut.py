@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modhub.decomposers.options import AUTO
+from modhub.decomposers.rows import Rows, rows_of
 from modhub.errors import DecomposeError
 from modhub.network.trunk import NO_CUT, cut_points
 
 if TYPE_CHECKING:
     from modhub.network.network import Network
     from modhub.network.sites import Site, Sites
+
+FIRST = Rows(0)
+"""What a cut's value looks like: outputs of the trunk are cached a sample a row."""
 
 TAIL_WEIGHTS = 0.6
 """Least share of the weights that must lie behind an automatic cut, where masks can act on them."""
@@ -24,14 +28,19 @@ def choose_cut(network: Network, sites: Sites, wish: str) -> tuple[str, tuple[Si
     fast and composites cheap. Networks whose first layer holds most weights (small MLPs) get no trunk.
 
     Raises:
-        DecomposeError: the wish names no possible cut, or nothing behind it can be masked.
+        DecomposeError: the wish names no possible cut, the samples are not along the first axis there, or nothing
+            behind it can be masked.
     """
     if wish == "none":
         return NO_CUT, _maskable(sites, network, NO_CUT)
+    rows = rows_of(network)
     if wish != AUTO:
-        return wish, _maskable(sites, network, wish)
+        maskable = _maskable(sites, network, wish)
+        if rows.get(wish, FIRST) != FIRST:
+            raise DecomposeError(f"cannot cut at {wish!r}: the samples are not along its first axis, choose another")
+        return wish, maskable
     weights = sum(array.size for name, array in network.weights())
-    candidates = [p for p in cut_points(network) if p.tail_weights >= TAIL_WEIGHTS * weights]
+    candidates = [p for p in cut_points(network) if p.tail_weights >= TAIL_WEIGHTS * weights and rows[p.value] == FIRST]
     for point in reversed(candidates):
         if any(site.layers for site in sites.after(network, point.value)):
             return point.value, _maskable(sites, network, point.value)

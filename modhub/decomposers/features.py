@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from modhub.engines.runtime import Session
+from modhub.errors import UsageError
 from modhub.network.trunk import trunk_of
 
 if TYPE_CHECKING:
@@ -42,8 +43,13 @@ def features(network: Network, data: Dataset, *, cut: str, rows: tuple[int, ...]
         cut: the value that ends the trunk, empty for the input itself.
         rows: the parent's logits that modules are made for.
         flip: whether to add mirror images.
+
+    Raises:
+        UsageError: mirror images are asked for of what is no image.
     """
     x = data.x
+    if flip and network.input.kind != "image":
+        raise UsageError(f"there are no mirror images of {network.input.kind}: leave --flip out")
     if flip:
         x = np.concatenate([x, np.ascontiguousarray(x[..., ::-1])])
     logits = Session(network).run(x)[:, list(rows)]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from modhub.decomposers.checkpoint import Checkpoint
 
 AUTO = "auto"
 
@@ -28,10 +31,12 @@ class Options:
         classes: positions of the parent's logits to make modules for; empty for all.
         steps: optimiser steps per level of retention; None for the recipe's own number.
         flip: also train on mirror images, for data where left and right do not matter.
-        align: kept channels per site are rounded up to a multiple of this.
+        align: kept channels per site are rounded to a multiple of this.
+        sharing: how strongly weight masks are drawn to one common mask; 0 leaves them free.
         seed: seed of every random choice.
         device: where torch computes.
         budget: seconds after which training stops early; None for no limit.
+        checkpoint: where unfinished work is kept and gone on with; None to keep nothing.
     """
 
     recipe: str = "fast"
@@ -42,6 +47,8 @@ class Options:
     steps: int | None = None
     flip: bool = False
     align: int = 8
+    sharing: float = 0.0
     seed: int = 0
     device: str = "cpu"
     budget: float | None = None
+    checkpoint: Checkpoint | None = field(default=None, compare=False, repr=False)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import numpy as np
+import torch
+
 from modhub.metrics import accuracy, detection, fit_platt
 from modhub.network.modules import ClassModule
 from modhub.spec.manifest import DataSource
@@ -11,7 +14,6 @@ from modhub.spec.manifest import DataSource
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     import numpy.typing as npt
 
     from modhub.datasets import Dataset
@@ -47,6 +49,18 @@ def choose(history: Sequence[Chosen], *, max_loss: float, parent: float) -> Chos
     if within:
         return min(within, key=lambda candidate: (candidate.share, -candidate.accuracy))
     return max(history, key=lambda candidate: (candidate.accuracy, -candidate.share))
+
+
+def calibrated_accuracy(scores: npt.NDArray[np.float32], held_out: Features) -> float:
+    """Return how often the highest of the modules' scores is right, once calibrated as in a composite.
+
+    Args:
+        scores: raw scores on the validation data, ``[n, modules]``.
+        held_out: the validation data.
+    """
+    maps = [fit_platt(scores[:, i], held_out.columns == i, data="") for i in range(scores.shape[1])]
+    scale, offset = (np.array([getattr(found, name) for found in maps]) for name in ("scale", "offset"))
+    return held_out.accuracy(torch.from_numpy(scores * scale + offset))
 
 
 def class_modules(
@@ -86,13 +100,14 @@ def class_modules(
                 affine=affine[i],
                 calibration=calibration,
                 metrics=detection(calibrated, is_class, split="validation"),
+                validation=calibrated,
             )
         )
     return tuple(modules)
 
 
 def provenance(train: Dataset, validation: Features) -> dict[str, Any]:
-    """Return what a decomposition says of its data: the source, and the parent's own accuracy on validation data."""
+    """Return what a decomposition says of its data: the source, validation labels, and the parent's accuracy there."""
     inside = validation.columns >= 0
     metrics: dict[str, Metric] = {
         "accuracy": accuracy(validation.logits.numpy()[inside], validation.columns[inside], split="validation")
@@ -100,4 +115,5 @@ def provenance(train: Dataset, validation: Features) -> dict[str, Any]:
     return {
         "data": DataSource(name=train.name, split="train", samples=len(train), sha256=train.sha256),
         "parent_metrics": metrics,
+        "validation": validation.columns,
     }

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from modhub.decomposers.alignment import aligned_masks
 from modhub.decomposers.options import Options, silent
-from modhub.decomposers.outcome import choose, class_modules, provenance
+from modhub.decomposers.outcome import calibrated_accuracy, choose, class_modules, provenance
 from modhub.decomposers.start import start
 from modhub.engines.torch_engine import to_torch
 from modhub.network.modules import Affine, ClassModule, Decomposition, affine_layers
@@ -134,12 +135,12 @@ def climb(
     """Return a rung per level of retention, each with zeros or means, whichever composes better."""
     rungs: list[Rung] = []
     for share in [*(level for level in LADDER if level > options.keep), options.keep]:
-        masks = batch.masks(batch.count(share))
+        masks = aligned_masks(batch.masks(batch.count(share)), batch, multiple=options.align)
         kept = [batch.sites.settle(own) for own in batch.kept_channels(masks)]
         with_means: list[Mapping[str, Affine]] = [mean_offsets(batch.network, batch.sites, own, means) for own in kept]
         zeros: list[Mapping[str, Affine]] = [{} for _ in kept]
         found = [
-            Rung(float(masks.mean()), held_out.accuracy(torch.from_numpy(scores)), bool(replaced), kept, affine, scores)
+            Rung(float(masks.mean()), calibrated_accuracy(scores, held_out), bool(replaced), kept, affine, scores)
             for replaced, affine in enumerate((zeros, with_means))
             for scores in [composed_scores(batch, kept, affine, held_out)]
         ]
@@ -163,14 +164,16 @@ def reader_means(net: TorchNetwork, network: Network, sites: Sites, *, cut: str,
     wanted = {nodes[reader.node].inputs[0] for reader in readers}
     behind = reachable(network, cut)
     totals: dict[str, torch.Tensor] = {}
+    counts = dict.fromkeys(wanted, 0)
     for part in torch.split(x, BATCH):
         values = net.evaluate({cut: part}, wanted=sorted(wanted & behind))
         for name, value in values.items():
             spatial = tuple(range(2, value.ndim))
             mean = value.double().mean(dim=spatial) if spatial else value.double()
             totals[name] = totals.get(name, torch.zeros_like(mean[0])) + mean.sum(dim=0)
+            counts[name] += len(mean)
     return [
-        ReaderMean(nodes[reader.node].inputs[1], reader.channels, (totals[name] / len(x)).cpu().numpy())
+        ReaderMean(nodes[reader.node].inputs[1], reader.channels, (totals[name] / counts[name]).cpu().numpy())
         for reader in readers
         for name in [nodes[reader.node].inputs[0]]
         if name in totals

@@ -11,7 +11,7 @@ import numpy as np
 from modhub.datasets.dataset import listed
 from modhub.engines.runtime import Session
 from modhub.errors import InvalidData
-from modhub.metrics import accuracy, detection, expected_calibration_error
+from modhub.metrics import Scored, accuracy, detection, expected_calibration_error
 from modhub.network.cost import macs
 from modhub.network.onnx_file import to_onnx
 
@@ -35,7 +35,8 @@ class Evaluation:
     """The measurements of one network.
 
     `accuracy` is None for a network with one column. `calibration_error` is the mean over columns of calibrated scores,
-    None for raw logits. `latency` is CPU milliseconds per batch of 1 and of 32 on one thread.
+    None for raw logits. `latency` is CPU milliseconds per batch of 1 and of 32 on one thread. `scored` are the scores
+    themselves, for whoever draws them.
     """
 
     columns: tuple[str, ...]
@@ -47,6 +48,7 @@ class Evaluation:
     macs: int
     bytes: int
     latency: Mapping[int, float] = field(default_factory=dict)
+    scored: Scored | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the measurements as plain values."""
@@ -81,7 +83,7 @@ def evaluate_network(
     Raises:
         InvalidData: the data is unlabelled, lacks a class, or does not fit the input.
     """
-    data.check_fits(network.input)
+    data = data.fitted(network.input)
     column_of = columns_of(data, columns)
     scores = Session(network).run(data.x)
     several = len(columns) > 1
@@ -100,6 +102,7 @@ def evaluate_network(
         macs=macs(network),
         bytes=len(graph) + len(weights),
         latency=measure_latency(network, data) if timed else {},
+        scored=Scored(scores=scores, columns=column_of, calibrated=calibrated),
     )
 
 

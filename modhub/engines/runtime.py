@@ -6,7 +6,8 @@ whoever calls. Links in caches and paths in graphs therefore cannot matter.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from modhub.errors import InvalidData, InvalidNetwork
 from modhub.network.onnx_file import WEIGHTS_FILE, is_inline, to_onnx
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import numpy.typing as npt
     import onnxruntime as ort
 
@@ -75,8 +78,7 @@ class Session:
 
 
 def _open(network: Network, *, threads: int | None) -> ort.InferenceSession:
-    import onnxruntime as ort
-
+    ort = onnx_runtime()
     graph, weights = to_onnx(network)
     options = session_options(threads=threads)
     if any(not is_inline(array) for array in network.arrays.values()):
@@ -87,11 +89,21 @@ def _open(network: Network, *, threads: int | None) -> ort.InferenceSession:
         raise InvalidNetwork(f"ONNX Runtime cannot open it: {first_line(error)}") from error
 
 
+def onnx_runtime() -> ModuleType:
+    """Return the library, told before it is imported to report to nobody.
+
+    From its import on it otherwise keeps a number of the device and a database of events, meant for its makers, in the
+    user's folder; its own function to switch that off comes too late.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return cast("ModuleType", onnxruntime)
+
+
 def session_options(*, threads: int | None) -> ort.SessionOptions:
     """Return options under which ONNX Runtime is silent and reads nothing but ONNX."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
+    options = onnx_runtime().SessionOptions()
     options.log_severity_level = SILENT
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1

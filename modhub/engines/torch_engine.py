@@ -34,7 +34,7 @@ Gate: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 """Takes a value on its way into or out of a node and returns what is used in its place."""
 
 NO_INPUT_GATES: Mapping[tuple[int, int], Gate] = MappingProxyType({})
-NO_OUTPUT_GATES: Mapping[int, Gate] = MappingProxyType({})
+NO_GATES: Mapping[int, Gate] = MappingProxyType({})
 
 
 def to_torch(network: Network, *, trainable: bool = False) -> TorchNetwork:
@@ -65,14 +65,14 @@ class Operation(torch.nn.Module):
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidNetwork(f"{node.label} has attributes that mean nothing: {first_line(error)}") from error
 
-    def forward(self, *operands: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
-        """Return all outputs.
+    def forward(self, *operands: torch.Tensor | None, reads: Gate | None = None) -> tuple[torch.Tensor, ...]:
+        """Return all outputs; what a recurrent layer reads of its hidden state passes through `reads`.
 
         Raises:
             InvalidNetwork: the operands do not fit the operator.
         """
         try:
-            result = self.function(*operands)
+            result = self.function(*operands) if reads is None else self.function(*operands, reads=reads)
         except (ModhubError, torch.OutOfMemoryError):
             raise
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
@@ -128,7 +128,8 @@ class TorchNetwork(torch.nn.Module):
         *,
         stop: str | None = None,
         on_input: Mapping[tuple[int, int], Gate] = NO_INPUT_GATES,
-        on_output: Mapping[int, Gate] = NO_OUTPUT_GATES,
+        on_output: Mapping[int, Gate] = NO_GATES,
+        on_state: Mapping[int, Gate] = NO_GATES,
     ) -> torch.Tensor:
         """Return one value, by default the output, computed from others by as few nodes as possible.
 
@@ -138,13 +139,16 @@ class TorchNetwork(torch.nn.Module):
             on_input: by node index and input index, what the node reads there passes through this. An array may be
                 gated like any value.
             on_output: by node index, the node's first output passes through this.
+            on_state: by the node index of a recurrent layer, what each step reads of the hidden state before it,
+                ``[batch, units]``, passes through this.
 
         Raises:
             UsageError: a name is no value of the network, or a value is missing to compute another.
             InvalidNetwork: a value's shape does not fit.
         """
         wanted = self.output if stop is None else stop
-        return self.evaluate(values, wanted=(wanted,), on_input=on_input, on_output=on_output)[wanted]
+        found = self.evaluate(values, wanted=(wanted,), on_input=on_input, on_output=on_output, on_state=on_state)
+        return found[wanted]
 
     def evaluate(
         self,
@@ -152,7 +156,8 @@ class TorchNetwork(torch.nn.Module):
         *,
         wanted: Iterable[str],
         on_input: Mapping[tuple[int, int], Gate] = NO_INPUT_GATES,
-        on_output: Mapping[int, Gate] = NO_OUTPUT_GATES,
+        on_output: Mapping[int, Gate] = NO_GATES,
+        on_state: Mapping[int, Gate] = NO_GATES,
     ) -> dict[str, torch.Tensor]:
         """Return several values at once; as `run` otherwise.
 
@@ -164,7 +169,8 @@ class TorchNetwork(torch.nn.Module):
         known = dict(values)
         for step in self._schedule(values, names):
             node, operation = self.nodes[step.index], getattr(self, f"n{step.index}")
-            results = operation(*(self._operand((step.index, j), known, on_input) for j in range(len(node.inputs))))
+            operands = [self._operand((step.index, j), known, on_input) for j in range(len(node.inputs))]
+            results = operation(*operands, reads=on_state.get(step.index))
             if step.index in on_output:
                 results = (on_output[step.index](results[0]), *results[1:])
             known.update((name, r) for name, r in zip(node.outputs, results, strict=False) if name not in values)

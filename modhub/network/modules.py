@@ -68,6 +68,7 @@ class ClassModule:
     `row` is the class's position in the parent's logits. `kept` maps site ids to ascending channel numbers; a site that
     is absent is whole. `weights` maps arrays to flags of the same shape: which of their elements are kept, the others
     are zero; an array that is absent is whole. `affine` maps weight arrays of layers to their scale and offset.
+    `validation` are its calibrated scores on the validation data ``[n]``, for reports; no package holds them.
     """
 
     label: str
@@ -78,6 +79,7 @@ class ClassModule:
     head: Head = field(default_factory=OwnHead)
     calibration: Calibration | None = None
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    validation: Floats | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,8 @@ class Decomposition:
     """A parent, where its trunk ends, and its class modules.
 
     `cut` is the value that ends the shared trunk, empty where there is none. `history` is what the decomposer saw on
-    the way, a plain dictionary per step, for reports.
+    the way, a plain dictionary per step, for reports. `validation` is the position of the module whose class each
+    validation sample has ``[n]``, -1 where no module scores it; None where nobody kept it.
     """
 
     parent: Network
@@ -96,6 +99,7 @@ class Decomposition:
     data: DataSource | None = None
     parent_metrics: Mapping[str, Metric] = field(default_factory=dict)
     history: tuple[Mapping[str, Any], ...] = ()
+    validation: Channels | None = field(default=None, compare=False, repr=False)
 
 
 def check_module(network: Network, sites: Sites, module: ClassModule) -> None:

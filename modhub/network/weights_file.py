@@ -1,8 +1,8 @@
 """`weights.safetensors` written without copies of the weights.
 
 The library takes every array as bytes and joins them, so it holds a network three times. Here the file is a list of
-parts, a header and views of the arrays, for whoever joins, hashes or writes them. The bytes are the library's own: tests
-compare them.
+parts, a header and views of the arrays, for whoever joins, hashes or writes them. The bytes are the library's own:
+tests compare them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def weight_parts(arrays: Mapping[str, Array]) -> tuple[list[bytes | memoryview],
     for name in names:
         array = np.ascontiguousarray(arrays[name])
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        parts.append(memoryview(array.reshape(-1)).cast("B") if array.size else b"")
+        parts.append(array.reshape(-1).view(np.uint8).data if array.size else b"")
         ranges[name] = (start, array.nbytes)
         start += array.nbytes
     return parts, ranges

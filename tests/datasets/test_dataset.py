@@ -377,6 +377,39 @@ def test_data_that_does_not_fit_is_refused_in_words(
     assert str(caught.value) == message
 
 
+def test_numbers_become_the_type_that_the_network_reads() -> None:
+    features = InputPort(name="features", kind="features", dtype="float32", shape=("batch", 2))
+    for ids in (np.array([[3, 99]], np.uint8), np.array([[3, 99]], np.int16), np.array([[3.0, 99.0]])):
+        tokens = Dataset.of(ids).fitted(TOKENS)
+        assert tokens.x.dtype == np.int64
+        assert tokens.x.tolist() == [[3, 99]]
+    whole = Dataset.of(np.array([[4, -7]])).fitted(features)
+    assert whole.x.dtype == np.float32
+    assert whole.x.tolist() == [[4, -7]]
+    image = Dataset.of(gray()).fitted(PORT)
+    assert image.values.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.array([[0.5, 3]]), "data: x: the data is float32, the network takes int64"),
+        (np.array([[0.0, 100]]), "data: x: tokens run from 0 to 100, the network knows 0 to 99"),
+        (np.array([[1, 2**40]]), "data: x: tokens run from 1 to 1.09951e+12, the network knows 0 to 99"),
+    ],
+)
+def test_numbers_that_are_no_tokens_are_refused(x: npt.NDArray[Any], message: str) -> None:
+    with pytest.raises(InvalidData) as caught:
+        Dataset.of(x).fitted(TOKENS)
+    assert str(caught.value) == message
+
+
+def test_whole_numbers_that_floats_cannot_hold_are_not_rounded() -> None:
+    features = InputPort(name="features", kind="features", dtype="float32", shape=("batch", 1))
+    with pytest.raises(InvalidData, match="the data is int64, the network takes float32"):
+        Dataset.of(np.array([[2**24 + 1]])).fitted(features)
+
+
 def test_many_classes_are_not_all_listed() -> None:
     data = numbered(np.arange(30), classes=tuple(f"class {index}" for index in range(30)))
     with pytest.raises(UsageError, match=r"class 8, class 9 and 20 more$"):

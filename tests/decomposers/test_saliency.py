@@ -36,7 +36,7 @@ def test_it_keeps_as_little_as_the_allowed_loss_permits(mnist: tuple[Network, Da
     network, data = mnist
     train, validation = data.split(0.5, seed=0)
     strict, lax = (
-        saliency(network, train, validation, options=Options(max_loss=loss, keep=0.2)) for loss in (1.0, 15.0)
+        saliency(network, train, validation, options=Options(max_loss=loss, keep=0.2, align=1)) for loss in (1.0, 15.0)
     )
     kept = [np.mean([len(next(iter(m.kept.values()), range(49))) for m in split.modules]) for split in (strict, lax)]
     assert kept[1] < kept[0] <= 49

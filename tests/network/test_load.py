@@ -140,6 +140,16 @@ def test_integers_are_tokens() -> None:
     assert (port.kind, port.dtype, port.shape) == ("tokens", "int64", ("batch", 4))
 
 
+def test_the_contract_counts_the_tokens_that_the_embedding_knows() -> None:
+    graph = """(int64[N, 4] x) => (float[N, 3] y) {
+        words = Gather(table, x)
+        mean = ReduceMean<keepdims = 0>(words, one)
+        y = Gemm<transB = 1>(mean, w, b)
+    }"""
+    network = load(onnx_bytes(graph, table=floats(11, 5), one=ints(1), w=floats(3, 5), b=floats(3)))
+    assert network.input.vocabulary == 11
+
+
 def test_images_with_channels_last_are_taken_with_channels_first() -> None:
     graph = """(float[N, 6, 4, 3] x) => (float[N, 2] y) {
         t = Transpose<perm = [0, 3, 1, 2]>(x) c = Conv<pads = [1, 1, 1, 1]>(t, k) r = Relu(c)

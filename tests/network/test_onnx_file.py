@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save
 
 from modhub.errors import InvalidNetwork
 from modhub.network.load import load
@@ -21,7 +23,7 @@ from tests.support.architectures import convolutional, recurrent, tangled, trans
 from tests.support.networks import Builder, networks, perceptrons
 
 if TYPE_CHECKING:
-    from modhub.network.network import Network
+    from modhub.network.network import Array, Network
 
 any_network = st.one_of(networks(), perceptrons(), convolutional(), transformers(), recurrent(), tangled())
 
@@ -101,7 +103,7 @@ def test_shapes_and_scalars_stay_inside_the_graph() -> None:
 @pytest.mark.parametrize("case", ["mixed", "none", "empty array"])
 def test_weights_are_written_as_the_library_writes_them(case: str) -> None:
     random = np.random.default_rng(0)
-    arrays = {
+    cases: dict[str, dict[str, Array]] = {
         "mixed": {
             "b": random.normal(size=(3, 2)).astype(np.float32),
             "a/ä": random.normal(size=(5, 4)).astype(np.float32).T,
@@ -110,7 +112,8 @@ def test_weights_are_written_as_the_library_writes_them(case: str) -> None:
         },
         "none": {},
         "empty array": {"e": np.zeros((0, 3), dtype=np.float32), "z": np.ones(1, dtype=np.float32)},
-    }[case]
+    }
+    arrays = cases[case]
     parts, ranges = weight_parts(arrays)
     written = b"".join(parts)
     assert written == save({name: np.ascontiguousarray(array) for name, array in arrays.items()})

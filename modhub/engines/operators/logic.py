@@ -53,6 +53,7 @@ def _is_inf(node: Node) -> Function:
 
 OPERATORS: dict[str, Operator] = {
     "And": plain(torch.logical_and),
+    "BitwiseAnd": plain(torch.bitwise_and),
     "Cast": Operator(_cast),
     "CastLike": plain(cast_like),
     "Equal": plain(torch.eq),

@@ -48,11 +48,17 @@ WITH_ALPHA_AND_BETA: dict[str, tuple[Callable[..., torch.Tensor], float, float]]
 }
 
 
+def whole(hidden: torch.Tensor) -> torch.Tensor:
+    """Return the hidden state as it is."""
+    return hidden
+
+
 @dataclass(frozen=True, kw_only=True)
 class Direction:
     """Weights and activations of one direction of a recurrent layer.
 
-    `recurrence` is ``[gates * H, H]``, `bias` and `recurrence_bias` ``[gates * H]``, `peepholes` ``[3, H]``.
+    `recurrence` is ``[gates * H, H]``, `bias` and `recurrence_bias` ``[gates * H]``, `peepholes` ``[3, H]``. What the
+    recurrence reads of the hidden state passes through `reads` first.
     """
 
     activations: tuple[Activation, ...]
@@ -60,6 +66,7 @@ class Direction:
     recurrence_bias: torch.Tensor
     peepholes: torch.Tensor
     resets_after: bool
+    reads: Activation
 
 
 Step: TypeAlias = "Callable[[Direction, torch.Tensor, State], State]"
@@ -70,7 +77,7 @@ def lstm_step(direction: Direction, share: torch.Tensor, state: State) -> State:
     """Return the next hidden state and cell."""
     sigmoid, tanh, squash = direction.activations
     hidden, cell = state
-    gates = share + functional.linear(hidden, direction.recurrence, direction.recurrence_bias)
+    gates = share + functional.linear(direction.reads(hidden), direction.recurrence, direction.recurrence_bias)
     opening, output, forgetting, candidate = gates.chunk(4, dim=1)
     look_in, look_out, look_forget = direction.peepholes
     kept = sigmoid(forgetting + look_forget * cell) * cell
@@ -86,11 +93,12 @@ def gru_step(direction: Direction, share: torch.Tensor, state: State) -> State:
     gate_share, candidate_share = torch.split(share, [2 * size, size], dim=1)
     gate_weight, weight = torch.split(direction.recurrence, [2 * size, size])
     gate_bias, bias = torch.split(direction.recurrence_bias, [2 * size, size])
-    update, reset = sigmoid(gate_share + functional.linear(hidden, gate_weight, gate_bias)).chunk(2, dim=1)
+    read = direction.reads(hidden)
+    update, reset = sigmoid(gate_share + functional.linear(read, gate_weight, gate_bias)).chunk(2, dim=1)
     if direction.resets_after:
-        candidate = tanh(candidate_share + reset * functional.linear(hidden, weight, bias))
+        candidate = tanh(candidate_share + reset * functional.linear(read, weight, bias))
     else:
-        candidate = tanh(candidate_share + functional.linear(reset * hidden, weight, bias))
+        candidate = tanh(candidate_share + functional.linear(reset * read, weight, bias))
     return ((1 - update) * candidate + update * hidden,)
 
 
@@ -98,7 +106,8 @@ def rnn_step(direction: Direction, share: torch.Tensor, state: State) -> State:
     """Return the next hidden state."""
     (activation,) = direction.activations
     (hidden,) = state
-    return (activation(share + functional.linear(hidden, direction.recurrence, direction.recurrence_bias)),)
+    read = direction.reads(hidden)
+    return (activation(share + functional.linear(read, direction.recurrence, direction.recurrence_bias)),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +154,7 @@ class Layer:
             batch_first=bool(node.integer("layout", 0)),
         )
 
-    def compute(
+    def compute(  # noqa: PLR0913 - the operator's inputs, in its order
         self,
         sequence: torch.Tensor,
         weights: torch.Tensor,
@@ -155,10 +164,13 @@ class Layer:
         hidden: torch.Tensor | None = None,
         cell: torch.Tensor | None = None,
         peepholes: torch.Tensor | None = None,
+        *,
+        reads: Activation = whole,
     ) -> tuple[torch.Tensor, ...]:
         """Return the hidden states of all steps ``[T, D, B, H]``, then each last state ``[D, B, H]``.
 
-        With `layout` 1 the batch is the first axis of all of them.
+        With `layout` 1 the batch is the first axis of all of them. What each step reads of the hidden state before it,
+        ``[B, H]``, passes through `reads`; what the layer returns does not.
         """
         if self.batch_first:
             sequence = sequence.transpose(0, 1)
@@ -173,6 +185,7 @@ class Layer:
                 recurrence_bias=recurrence_bias,
                 peepholes=_peepholes(peepholes, number, recurrence),
                 resets_after=self.resets_after,
+                reads=reads,
             )
             shares = functional.linear(sequence, weights[number], input_bias)  # [T, B, gates * H]
             start = self._start(shares, recurrence, (hidden, cell), number)

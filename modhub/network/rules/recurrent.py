@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 PEEPHOLES = 3
+RECURRENCE = 2
+"""Position of the recurrent weights among the inputs: what reads the hidden units in the next step."""
 STATES = (5, 6)
 
 
@@ -40,7 +42,7 @@ def recurrent(walk: Walk, index: int, node: Node) -> None:
     walk.use(index, weights, 1, np.tile(hidden, gates), role="row")
     walk.use(index, recurrence, 1, np.tile(hidden, gates), role="row")
     walk.use(index, recurrence, 2, hidden, role="column")
-    walk.read(index, 2, 2, hidden)
+    walk.read(index, RECURRENCE, 2, hidden)
     for operand, repeats in ((3, 2 * gates), (7, PEEPHOLES)):
         if inputs[operand]:
             walk.use(index, inputs[operand], 1, np.tile(hidden, repeats), role="row")
