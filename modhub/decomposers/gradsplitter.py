@@ -14,22 +14,32 @@ carries a scale and an offset, and the score ends calibrated.
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
+from modhub.decomposers.alignment import aligned_masks
+from modhub.decomposers.checkpoint import Checkpoint, State, optimiser_state, restore_optimiser
+from modhub.decomposers.clock import Clock
+from modhub.decomposers.cutouts import Cutouts
+from modhub.decomposers.gradsplitter_paper import paper
 from modhub.decomposers.options import Options, silent
-from modhub.decomposers.outcome import choose, class_modules, provenance
+from modhub.decomposers.outcome import calibrated_accuracy, choose, class_modules, provenance
 from modhub.decomposers.start import start
 from modhub.errors import UsageError
+from modhub.network.cost import node_macs
 from modhub.network.modules import Decomposition
+from modhub.network.shapes import infer_shapes
+from modhub.network.trunk import trunk_size
 from modhub.spec.manifest import Method
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from typing import Self
 
     from modhub.datasets import Dataset
     from modhub.decomposers.features import Features
@@ -40,6 +50,14 @@ if TYPE_CHECKING:
 
 NAME = "gradsplitter"
 PAPER = "arXiv:2311.04438"
+FEW = 10
+"""Classes up to which a batch and the share that modules look at stay as they are."""
+MOST_SAMPLES = 512
+"""Most samples per step."""
+WORTH_CUTTING_OUT = 1_000_000
+"""Multiply-accumulates of convolutions behind the cut from which settling on networks cut out is faster."""
+TELL_EVERY = 10
+"""Steps between two words about progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +93,16 @@ class Recipe:
     raw_weight: float = 0.3
     saliency_samples: int = 500
 
+    def of(self, modules: int) -> Recipe:
+        """Return the recipe for so many modules.
+
+        The numbers are for ten. Of more classes, fewer samples matter to each, so every module looks at a smaller share
+        of a larger batch; a step's work then grows with the modules, not with their square.
+        """
+        many = max(1.0, modules / FEW)
+        batch = max(self.batch, min(MOST_SAMPLES, round(many * self.batch)))
+        return replace(self, batch=batch, relevant=self.relevant / many)
+
 
 def gradsplitter(
     network: Network,
@@ -88,19 +116,21 @@ def gradsplitter(
 
     Args:
         network: the parent, in normal form.
-        train: inputs to learn from; labels are not used.
+        train: inputs to learn from; recipe ``fast`` uses no labels.
         validation: held-out inputs with labels, for choosing how much to keep and calibrating.
         options: what to aim for.
-        progress: called after every level of retention.
+        progress: called every few steps and after every level of retention.
 
     Raises:
         UsageError: the recipe is unknown.
         DecomposeError: nothing can be masked.
-        InvalidData: the data does not fit the network.
+        InvalidData: the data does not fit the network, or recipe ``paper`` finds no labels.
     """
     options = options or Options()
+    if options.recipe == "paper":
+        return paper(network, train, validation, options=options, progress=progress)
     if options.recipe != "fast":
-        raise UsageError(f"gradsplitter has no recipe {options.recipe!r}; the recipes are: fast")
+        raise UsageError(f"gradsplitter has no recipe {options.recipe!r}; the recipes are: fast, paper")
     recipe = Recipe() if options.steps is None else Recipe(steps=options.steps)
     trainer = Trainer.prepare(network, train, validation, options=options, recipe=recipe, progress=progress)
     history = trainer.search()
@@ -123,16 +153,31 @@ class Snapshot:
         """Return the numbers as plain values."""
         return {"step": "rung", "rung": self.rung, "kept": self.share, "accuracy": self.accuracy, "loss": self.loss}
 
+    def numbers(self) -> dict[str, Any]:
+        """Return what `of` needs beside the tensors."""
+        return {"rung": self.rung, "share": self.share, "accuracy": self.accuracy, "loss": self.loss}
+
+    @classmethod
+    def of(cls, numbers: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], *, device: str) -> Self:
+        """Return the snapshot that `numbers` and its tensors tell of."""
+        state = {name: value.to(device) for name, value in tensors.items()}
+        return cls(**numbers, masks=state.pop("masks"), state=state)
+
 
 @dataclass
 class Trainer:
-    """The modules of one parent in training."""
+    """The modules of one parent in training; `history` holds what the rungs gave so far."""
+
+    method: ClassVar[str] = NAME
+    publication: ClassVar[str] = PAPER
 
     begun: Start
     options: Options
     recipe: Recipe
     progress: Progress
-    started: float
+    checkpoint: Checkpoint
+    clock: Clock
+    history: list[Snapshot] = field(default_factory=list)
 
     @classmethod
     def prepare(
@@ -144,11 +189,12 @@ class Trainer:
         options: Options,
         recipe: Recipe,
         progress: Progress,
-    ) -> Trainer:
+    ) -> Self:
         """Return a trainer with the cut chosen and the trunk's outputs computed once."""
-        started = time.monotonic()
+        checkpoint = Checkpoint.of(options)
         begun = start(network, train, validation, options=options, flip=options.flip, progress=progress)
-        return cls(begun=begun, options=options, recipe=recipe, progress=progress, started=started)
+        clock = Clock.of(options, checkpoint)
+        return cls(begun=begun, options=options, recipe=recipe, progress=progress, checkpoint=checkpoint, clock=clock)
 
     @property
     def batch(self) -> ModuleBatch:
@@ -170,51 +216,124 @@ class Trainer:
         x = self.train.x[: self.recipe.saliency_samples].to(self.options.device)
         self.batch.start_from_saliency(x, batch=self.recipe.batch)
 
+    @property
+    def rungs(self) -> list[float]:
+        """Return the shares of kernels that are tried, in this order."""
+        return [*(share for share in self.recipe.rungs if share > self.options.keep), self.options.keep]
+
     def search(self) -> list[Snapshot]:
-        """Return a snapshot per rung, until one loses more than is allowed, the goal is reached or time is up."""
-        self.begin()
-        rungs = [share for share in self.recipe.rungs if share > self.options.keep]
-        history: list[Snapshot] = []
-        before = 1.0
-        for number, share in enumerate([*rungs, self.options.keep], start=1):
-            history.append(self.climb(number, before, share))
-            self.progress(history[-1].report())
-            lost = 100 * (self.begun.parent_accuracy - history[-1].accuracy)
-            if lost > self.options.max_loss or self._out_of_time():
+        """Return a snapshot per rung, until one loses more than is allowed, the goal is reached or time is up.
+
+        It goes on from the checkpoint, where there is one.
+        """
+        saved = self.checkpoint.load()
+        if saved is None:
+            self.begin()
+        else:
+            self._restore(saved)
+        for number in range(len(self.history) + 1, len(self.rungs) + 1):
+            before = self.rungs[number - 2] if number > 1 else 1.0
+            self.history.append(self.climb(number, before, self.rungs[number - 1], saved=saved))
+            saved = None
+            self.progress({**self.history[-1].report(), "left_s": self.clock.left_s(number / len(self.rungs))})
+            lost = 100 * (self.begun.parent_accuracy - self.history[-1].accuracy)
+            if lost > self.options.max_loss or self.clock.is_over():
                 break
-            before = share
-        return history
+        return self.history
 
-    def _out_of_time(self) -> bool:
-        """Tell whether another rung could end after the budget; a rung takes about as long as the ones before it."""
-        budget = self.options.budget
-        return budget is not None and 2 * (time.monotonic() - self.started) > budget
+    def climb(
+        self,
+        number: int,
+        before: float,
+        share: float,
+        *,
+        saved: State | None = None,
+        fixed: torch.Tensor | None = None,
+    ) -> Snapshot:
+        """Return the modules after bringing retention from one share to the next and letting the survivors settle.
 
-    def climb(self, number: int, before: float, share: float) -> Snapshot:
-        """Return the modules after bringing retention from one share to the next and letting the survivors settle."""
+        Args:
+            number: which rung this is, from 1.
+            before: share of the channels kept so far.
+            share: share to keep.
+            saved: where an earlier run was within this rung.
+            fixed: masks to settle with, where they are found in another way.
+        """
         recipe = self.recipe
         optimiser = torch.optim.Adam([*self.batch.scales, *self.batch.offsets], lr=recipe.rate, betas=(0.9, 0.99))
-        searching = round(recipe.search_share * recipe.steps)
-        masks = self.batch.masks(self.batch.count(before))
-        losses = []
-        for step, chosen in enumerate(self._batches(recipe.steps, stream=number)):
-            if step <= searching and (step % recipe.every == 0 or step == searching):
+        searching = round(recipe.search_share * recipe.steps) if fixed is None else 0
+        masks = self.batch.masks(self.batch.count(before)) if fixed is None else fixed
+        losses: list[float] = []
+        cutouts: Cutouts | None = None
+        if saved is not None:
+            masks, losses = saved.arrays["masks"].to(self.options.device), list(saved.values["losses"])
+            restore_optimiser(optimiser, saved)
+        for step, chosen in islice(enumerate(self._batches(recipe.steps, stream=number)), len(losses), None):
+            self._keep(number, masks, losses, optimiser)
+            if step and self.clock.is_over():
+                masks = self._masks_at(1.0, before, share) if step < searching else masks
+                break
+            if fixed is None and step <= searching and (step % recipe.every == 0 or step == searching):
                 masks = self._masks_at(step / searching if searching else 1.0, before, share)
             settled = max(0.0, (step - searching) / (recipe.steps - searching))
             for group in optimiser.param_groups:
                 group["lr"] = recipe.rate * 0.5 * (1 + np.cos(np.pi * settled))
-            losses.append(self._step(chosen, masks, optimiser, learn=step < searching))
+            learn = step < searching or fixed is not None
+            if cutouts is None and not learn and self._is_worth_cutting_out:
+                cutouts = Cutouts.of(self.batch, masks)
+            losses.append(self._step(chosen, masks, optimiser, learn=learn, cutouts=cutouts))
+            if step % TELL_EVERY == 0:
+                self._tell(number, step, masks, losses[-1])
         return self._snapshot(number, losses, masks)
+
+    def _tell(self, number: int, step: int, masks: torch.Tensor, loss: float) -> None:
+        done = (number - 1 + step / self.recipe.steps) / len(self.rungs)
+        event = {"step": "training", "rung": number, "kept": float(masks.mean()), "loss": loss}
+        self.progress({**event, "left_s": self.clock.left_s(done)})
+
+    def _keep(self, number: int, masks: torch.Tensor, losses: list[float], optimiser: torch.optim.Optimizer) -> None:
+        """Let the checkpoint hold everything that the rest of a rung depends on."""
+        self.checkpoint.save(
+            lambda: self.state(
+                {"phase": "training", "rung": number, "losses": losses},
+                {"masks": masks, **optimiser_state(optimiser)},
+            )
+        )
+
+    def state(self, values: Mapping[str, Any], arrays: Mapping[str, torch.Tensor]) -> State:
+        """Return where the search is: what is said here, the modules as they are, and the rungs so far."""
+        older = {
+            f"history/{i}/{name}": value
+            for i, snapshot in enumerate(self.history)
+            for name, value in {"masks": snapshot.masks, **snapshot.state}.items()
+        }
+        return State(
+            values={**values, "history": [snapshot.numbers() for snapshot in self.history]},
+            arrays={**arrays, **older, **{f"modules/{name}": value for name, value in self._modules().items()}},
+        )
+
+    def _restore(self, saved: State) -> None:
+        device = self.options.device
+        self.batch.load_state_dict(saved.under("modules/"), strict=False)
+        self.history[:] = [
+            Snapshot.of(numbers, saved.under(f"history/{i}/"), device=device)
+            for i, numbers in enumerate(saved.values["history"])
+        ]
+
+    def _modules(self) -> dict[str, torch.Tensor]:
+        """Return what differs from the parent."""
+        learned = ("latents", "scales", "offsets")
+        return {name: value for name, value in self.batch.state_dict().items() if name.startswith(learned)}
 
     def _masks_at(self, progress: float, before: float, share: float) -> torch.Tensor:
         """Return the masks when a part of the search is done; the last ones are rounded to aligned widths."""
         count = self.batch.count(share + (before - share) * (1 - progress) ** 3)
         masks = self.batch.masks(count)
-        return masks if progress < 1 else aligned(masks, self.batch, multiple=self.options.align)
+        return masks if progress < 1 else aligned_masks(masks, self.batch, multiple=self.options.align)
 
     def _batches(self, steps: int, *, stream: int) -> Iterator[torch.Tensor]:
         """Yield the rows of as many batches, each row once before any comes again."""
-        size = min(self.recipe.batch, len(self.train.x))
+        size = min(self.recipe.of(self.batch.modules_count).batch, len(self.train.x))
         given = 0
         for epoch in range(steps):
             random = np.random.default_rng((self.options.seed, stream, epoch))
@@ -226,31 +345,45 @@ class Trainer:
                 yield order[first : first + size]
 
     def _step(
-        self, chosen: torch.Tensor, masks: torch.Tensor, optimiser: torch.optim.Optimizer, *, learn: bool
+        self,
+        chosen: torch.Tensor,
+        masks: torch.Tensor,
+        optimiser: torch.optim.Optimizer,
+        *,
+        learn: bool,
+        cutouts: Cutouts | None = None,
     ) -> float:
         """Take one optimiser step; with `learn` the latents collect the squared gradients of the masks."""
         device = self.options.device
         target = self.train.logits[chosen].to(device)
-        looked_at = relevant(target, share=self.recipe.relevant, seed=self.options.seed + int(chosen[0]))
+        share = self.recipe.of(self.batch.modules_count).relevant
+        looked_at = relevant(target, share=share, seed=self.options.seed + int(chosen[0]))
         count = looked_at.shape[1]
-        gates = masks.unsqueeze(1).expand(-1, count, -1).clone().requires_grad_(learn)
-        features = self.train.x[chosen].to(device)[looked_at.reshape(-1)]
-        seen = self.batch(features, gates, batch=count)
-        scores = target.scatter(0, looked_at.T, seen)
-        loss = distillation_loss(scores, target, recipe=self.recipe, weight=len(chosen) / count)
+        features, scores = self.train.x[chosen].to(device), target
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        for some in self.batch.groups(count):
+            rows = looked_at[some]
+            gates = masks[some].unsqueeze(1).expand(-1, count, -1).clone().requires_grad_(learn)
+            if cutouts is None:
+                seen = self.batch(features[rows.reshape(-1)], gates, batch=count, some=some)
+            else:
+                seen = cutouts.scores(features[rows], some=some)
+            columns = scores[:, some].scatter(0, rows.T, seen)
+            scores = torch.cat([scores[:, : some.start], columns, scores[:, some.stop :]], dim=1)
+            loss = distillation_loss(scores, target, recipe=self.recipe, weight=len(chosen) / count)
+            loss.backward()  # type: ignore[no-untyped-call]
+            scores = scores.detach()
+            if learn and gates.grad is not None:
+                self._collect(gates.grad, masks, some)
         optimiser.step()
-        if learn and gates.grad is not None:
-            self._collect(gates.grad, masks)
         return float(loss.detach())
 
-    def _collect(self, gradient: torch.Tensor, masks: torch.Tensor) -> None:
+    def _collect(self, gradient: torch.Tensor, masks: torch.Tensor, some: slice) -> None:
         """Let the latents of kept channels remember their squared gradients; dropped ones stay dropped."""
-        fisher = gradient.square().mean(dim=1)
+        masks, fisher = masks[some], gradient.square().mean(dim=1)
         fisher = fisher / fisher.sum(dim=1, keepdim=True).clamp_min(1e-20) * masks.sum(dim=1, keepdim=True)
-        latents = self.recipe.memory * self.batch.latents + (1 - self.recipe.memory) * fisher
-        self.batch.latents.copy_(torch.where(masks > 0, latents, torch.full_like(latents, -1.0)))
+        latents = self.recipe.memory * self.batch.latents[some] + (1 - self.recipe.memory) * fisher
+        self.batch.latents[some] = torch.where(masks > 0, latents, torch.full_like(latents, -1.0))
 
     def _snapshot(self, number: int, losses: list[float], masks: torch.Tensor) -> Snapshot:
         state = {
@@ -258,14 +391,24 @@ class Trainer:
             for name, value in self.batch.named_parameters()
             if name.startswith(("scales", "offsets"))
         }
-        scores = self._scores(self.validation.x, masks)
+        accuracy = calibrated_accuracy(self._scores(self.validation.x, masks).numpy(), self.validation)
         tail = losses[-max(1, len(losses) // 4) :]
         share = float(masks.mean())
-        return Snapshot(number, share, self.validation.accuracy(scores), float(np.mean(tail)), masks.clone(), state)
+        return Snapshot(number, share, accuracy, float(np.mean(tail)), masks.clone(), state)
 
     @torch.no_grad()
     def _scores(self, x: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        return torch.cat([self.batch(part.to(self.options.device), masks).cpu() for part in torch.split(x, 200)])
+        cutouts = Cutouts.of(self.batch, masks)
+        return torch.cat([cutouts.scores(part.to(self.options.device)).cpu() for part in torch.split(x, 200)])
+
+    @cached_property
+    def _is_worth_cutting_out(self) -> bool:
+        """Tell whether modules settle faster each in its own size than all in one batch."""
+        network = self.begun.network
+        nodes, costs = network.nodes, node_macs(network, infer_shapes(network))
+        behind = slice(trunk_size(network, self.begun.cut), None)
+        work = sum(cost for node, cost in zip(nodes[behind], costs[behind], strict=True) if node.op == "Conv")
+        return self.options.device == "cpu" and work >= WORTH_CUTTING_OUT
 
     def finish(
         self, chosen: Snapshot, history: list[Snapshot], *, train: Dataset, validation: Dataset
@@ -289,9 +432,9 @@ class Trainer:
                 data=validation.name,
             ),
             method=Method(
-                name=NAME,
+                name=self.method,
                 version="1",
-                paper=PAPER,
+                paper=self.publication,
                 recipe=self.options.recipe,
                 parameters={"keep": self.options.keep, "max_loss": self.options.max_loss, "steps": self.recipe.steps},
                 seed=self.options.seed,
@@ -335,22 +478,3 @@ def distillation_loss(
         (scores / t).log_softmax(dim=1), (target / t).log_softmax(dim=1), reduction="batchmean", log_target=True
     )
     return divergence * t * t + weight * recipe.raw_weight * torch.nn.functional.mse_loss(scores, target)
-
-
-def aligned(masks: torch.Tensor, batch: ModuleBatch, *, multiple: int) -> torch.Tensor:
-    """Return the masks with each site's kept channels at the nearest multiple, and at least one multiple.
-
-    ONNX Runtime computes in blocks of channels, so odd widths cost as much as the next block. Channels are added and
-    dropped by their latents.
-    """
-    result = torch.zeros_like(masks)
-    order_by = batch.latents + 1e6 * masks
-    start = 0
-    for site in batch.maskable:
-        part = slice(start, start + site.size)
-        count = masks[:, part].sum(dim=1)
-        wanted = (torch.round(count / multiple).clamp_min(1) * multiple).clamp_max(site.size)
-        rank = order_by[:, part].argsort(dim=1, descending=True).argsort(dim=1)
-        result[:, part] = (rank < wanted[:, None]).to(masks.dtype)
-        start += site.size
-    return result

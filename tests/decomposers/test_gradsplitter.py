@@ -35,7 +35,6 @@ from modhub.network.sites import find_sites
 from modhub.network.slice import masked, sliced
 from modhub.network.trunk import trunk_of
 from tests.support.networks import inputs_for, networks, perceptrons
-from tests.support.shared import shared_models
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -225,17 +224,6 @@ def test_the_trunk_of_a_residual_network_is_shared_by_default() -> None:
     assert cut == "relu_12"
     assert sum(site.size for site in maskable) == 384
     assert len(trunk_of(network, cut).nodes) == 35
-
-
-def test_masks_inside_a_recurrent_cell_are_refused_by_name() -> None:
-    path = next((path for path in shared_models() if path.stem == "clinc-domains-lstm1"), None)
-    if path is None:
-        pytest.skip("the shared models are not on this machine")
-    network = load(path)
-    sites = find_sites(network)
-    maskable = tuple(site for site in sites.after(network, "") if site.layers)
-    with pytest.raises(DecomposeError, match="through LSTM node"):
-        ModuleBatch(to_torch(network), network=network, sites=sites, cut="", rows=(0, 1), maskable=maskable)
 
 
 def test_a_single_step_already_keeps_the_share_that_was_asked_for(mnist: tuple[Network, Dataset]) -> None:
