@@ -2,9 +2,12 @@
 
 Arrays: ``keep/SITE`` (uint32, ascending channel numbers; a site that is absent is whole), ``bits/ARRAY`` (uint8, one
 bit per element of that array in row-major order, bit `i` of byte `j` for element ``8 * j + i``; elements whose bit is 0
-are zero), ``scale/LAYER`` and ``offset/LAYER`` (float32, one number per kept channel of that layer), and for an MLP
+are zero) or, where that is shorter, ``xor/ARRAY`` (uint8, how these bits differ from those of the base's stem, as gaps;
+see `modhub.package.gaps`), ``values/ARRAY`` (float32, over a pruned base: the kept elements that it lacks, in row-major
+order), ``scale/LAYER`` and ``offset/LAYER`` (float32, one number per kept channel of that layer), and for an MLP
 head ``head/first``, ``head/first.bias``, ``head/second``, ``head/second.bias``. One metadata entry, ``modhub``, holds
-JSON: the format, the fingerprint of the base, the row of the parent's logits, the label and the head's kind.
+JSON: the format, the fingerprint of the base, the row of the parent's logits, the label, the head's kind and, where
+something refers to it, the digest of the stem.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ import numpy as np
 
 from modhub.errors import DecomposeError, FormatError
 from modhub.network.modules import Affine, ClassModule, MlpHead, OwnHead, check_module
+from modhub.package.gaps import from_gaps, to_gaps
 from modhub.package.safetensors_reader import read_arrays, read_header
+from modhub.package.stem import NO_STEM, scattered, unpacked
 from modhub.spec import limits
 from modhub.spec.document import Fields, check_format, inside, natural, one_of, parse_json, shown, text
 
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from modhub.network.modules import Channels, Head
     from modhub.network.network import Array, Network, Node
     from modhub.network.sites import Flags, Sites
+    from modhub.package.stem import Stem
     from modhub.spec.ports import Calibration
 
 FORMAT = "modhub/delta@1"
@@ -36,6 +42,8 @@ HEAD_ARRAYS = ("first", "first.bias", "second", "second.bias")
 PARTS = {
     "keep": (np.uint32, (1,)),
     "bits": (np.uint8, (1,)),
+    "xor": (np.uint8, (1,)),
+    "values": (np.float32, (1,)),
     "scale": (np.float32, (1,)),
     "offset": (np.float32, (1,)),
     "head": (np.float32, (1, 2)),
@@ -43,14 +51,15 @@ PARTS = {
 """What an array's name begins with, its element type, and how many dimensions it may have."""
 
 
-def to_delta(network: Network, sites: Sites, module: ClassModule, *, base: str) -> bytes:
+def to_delta(network: Network, sites: Sites, module: ClassModule, *, base: str, stem: Stem = NO_STEM) -> bytes:
     """Return a module as the bytes of `delta.safetensors`; equal modules give equal bytes.
 
     Args:
-        network: the base.
+        network: the parent.
         sites: its sites.
         module: what to write; its calibration goes into the manifest instead.
         base: the base's fingerprint.
+        stem: what the base's modules have in common.
     """
     from safetensors.numpy import save
 
@@ -61,13 +70,8 @@ def to_delta(network: Network, sites: Sites, module: ClassModule, *, base: str) 
         for site, channels in settled.items()
         if len(channels) < sites[site].size
     }
-    arrays.update(
-        {
-            f"bits/{name}": np.packbits(flags, bitorder="little")
-            for name, flags in module.weights.items()
-            if not flags.all()
-        }
-    )
+    arrays.update(_masks(module, stem))
+    arrays.update(_missing_values(network, module, stem))
     flags = sites.flags(settled)
     for layer, affine in module.affine.items():
         rows = flags[layer_channels(sites, layer)]
@@ -79,21 +83,52 @@ def to_delta(network: Network, sites: Sites, module: ClassModule, *, base: str) 
         values = (head.first, head.first_bias, head.second, head.second_bias)
         arrays.update({f"head/{name}": value for name, value in zip(HEAD_ARRAYS, values, strict=True)})
     about = {"format": FORMAT, "base": base, "row": module.row, "label": module.label, "head": kind}
+    if any(name.startswith(("xor/", "values/")) for name in arrays):
+        about["stem"] = stem.digest
     metadata = {"modhub": json.dumps(about, sort_keys=True)}
     return save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, metadata=metadata)
+
+
+def _masks(module: ClassModule, stem: Stem) -> dict[str, Array]:
+    """Return the masks of weights, each as bits or as its difference to the stem, whichever is shorter."""
+    found: dict[str, Array] = {}
+    for name, flags in module.weights.items():
+        if flags.all():
+            continue
+        bits = np.packbits(flags, bitorder="little")
+        gaps = to_gaps((flags ^ stem.flags[name]).reshape(-1)) if name in stem.flags else None
+        if gaps is not None and len(gaps) < len(bits):
+            found[f"xor/{name}"] = gaps
+        else:
+            found[f"bits/{name}"] = bits
+    return found
+
+
+def _missing_values(network: Network, module: ClassModule, stem: Stem) -> dict[str, Array]:
+    """Return the kept weights that a pruned base lacks."""
+    if not stem.is_pruned:
+        return {}
+    found = {}
+    for name, common in stem.flags.items():
+        private = module.weights.get(name, np.ones_like(common)) & ~common
+        if private.any():
+            found[f"values/{name}"] = network.arrays[name][private].astype(np.float32)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delta:
     """A `delta.safetensors` as it was read, before anybody knows whether it fits a base.
 
-    `base` is the fingerprint of the network it was made for; `row` and `label` say which class it scores.
+    `base` is the fingerprint of the network it was made for, `stem` the digest of the stem it refers to, if it does;
+    `row` and `label` say which class it scores.
     """
 
     base: str
     row: int
     label: str
     head: str
+    stem: str
     arrays: Mapping[str, Array]
 
     def under(self, prefix: str) -> dict[str, Array]:
@@ -119,6 +154,7 @@ def read_delta(data: bytes) -> Delta:
             row=about.required("row", natural),
             label=about.required("label", text),
             head=about.required("head", one_of("own", "mlp")),
+            stem=about.optional("stem", text, ""),
             arrays=arrays,
         )
     for name, array in arrays.items():
@@ -136,22 +172,31 @@ def _check_array(name: str, array: Array, delta: Delta) -> None:
 
 
 def from_delta(
-    data: bytes, network: Network, sites: Sites, *, base: str, calibration: Calibration | None
+    data: bytes,
+    network: Network,
+    sites: Sites,
+    *,
+    base: str,
+    calibration: Calibration | None,
+    stem: Stem = NO_STEM,
 ) -> ClassModule:
     """Return the module that `to_delta` wrote.
 
     Raises:
-        FormatError: the file is malformed, belongs to another base, or does not fit the base's sites.
+        FormatError: the file is malformed, belongs to another base or stem, or does not fit the base's sites.
     """
     delta = read_delta(data)
     if delta.base != base:
         raise FormatError(f"was made for the base {shown(delta.base)}, not for {base!r}", where="base")
+    if delta.stem not in ("", stem.digest):
+        problem = f"refers to the stem {shown(delta.stem)}, the base has {stem.digest or 'none'}"
+        raise FormatError(problem, where="stem")
     kept = {site: channels.astype(np.int64) for site, channels in delta.under("keep/").items()}
     module = ClassModule(
         label=delta.label,
         row=delta.row,
         kept=kept,
-        weights={name: _flags(name, packed, network) for name, packed in delta.under("bits/").items()},
+        weights=_weights(delta, network, stem),
         head=_head(delta, network),
         calibration=calibration,
     )
@@ -164,15 +209,51 @@ def from_delta(
     return module
 
 
-def _flags(name: str, packed: Array, network: Network) -> Flags:
-    array = network.arrays.get(name)
-    if array is None or len(packed) != -(-array.size // 8):
-        size = "no array" if array is None else f"an array of {array.size} elements"
-        raise FormatError(f"holds {8 * len(packed)} bits for {shown(name)}, {size} of the base", where="bits")
-    flags = np.unpackbits(packed.astype(np.uint8, copy=False), bitorder="little")
-    if flags[array.size :].any():
-        raise FormatError(f"has bits behind the last element of {shown(name)}", where="bits")
-    return flags[: array.size].astype(np.bool_).reshape(array.shape)
+def completed(data: bytes, network: Network, module: ClassModule, *, stem: Stem) -> Network:
+    """Return the base with the weights that only this module has, for a base that is pruned to its stem.
+
+    Raises:
+        FormatError: the values are not those of the elements that the module keeps and the base lacks.
+    """
+    values = read_delta(data).under("values/")
+    if not stem.is_pruned:
+        if values:
+            raise FormatError("brings weights to a base that has them all", where=f"values/{min(values)}")
+        return network
+    arrays = dict(network.arrays)
+    private = {name: module.weights.get(name, np.ones_like(own)) & ~own for name, own in stem.flags.items()}
+    for name, flags in private.items():
+        if flags.any() and name not in values:
+            raise FormatError("is missing", where=f"values/{name}")
+    for name, given in values.items():
+        if name not in private:
+            raise FormatError("has no meaning beside this stem", where=f"values/{name}")
+        own = scattered(given, private[name], where=f"values/{name}")
+        arrays[name] = np.where(private[name], own, arrays[name])
+    return network.replace(arrays=arrays)
+
+
+def _weights(delta: Delta, network: Network, stem: Stem) -> dict[str, Flags]:
+    bits, gaps = delta.under("bits/"), delta.under("xor/")
+    twice = sorted(set(bits) & set(gaps))
+    if twice:
+        raise FormatError("is masked in two ways", where=f"xor/{twice[0]}")
+    masks = {name: unpacked(packed, _shape(name, network), where=f"bits/{name}") for name, packed in bits.items()}
+    return {**masks, **{name: _differing(name, packed, network, stem) for name, packed in gaps.items()}}
+
+
+def _shape(name: str, network: Network) -> tuple[int, ...]:
+    if name not in network.arrays:
+        raise FormatError(f"masks {shown(name)}, no array of the base", where="bits")
+    return network.arrays[name].shape
+
+
+def _differing(name: str, packed: Array, network: Network, stem: Stem) -> Flags:
+    common = stem.flags.get(name)
+    if common is None or name not in network.arrays or common.shape != network.arrays[name].shape:
+        raise FormatError("differs from what the stem does not have", where=f"xor/{name}")
+    with inside(f"xor/{name}"):
+        return common ^ from_gaps(packed, size=common.size).reshape(common.shape)
 
 
 def layer_channels(sites: Sites, layer: str) -> Channels:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from modhub import fsops
 from modhub.errors import FormatError, InvalidPackage, NotFound
 from modhub.package.package import MANIFEST_FILE, Package
-from modhub.package.verify import verify
+from modhub.package.verify import verify as verify_here
 from modhub.spec import limits
 from modhub.spec.digests import sha256
 from modhub.spec.index import Index, Release
@@ -23,6 +23,8 @@ from modhub.spec.manifest import Manifest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from modhub.package.worker import Verifier
 
 INDEX_FILE = "modhub.json"
 BASE_REFERENCE = "./"
@@ -67,18 +69,18 @@ def _announced(manifest: bytes) -> Mapping[str, int]:
         return {}  # Whoever verifies the files will say what is wrong with it.
 
 
-def read_package(folder: Path) -> tuple[Package, Package | None]:
+def read_package(folder: Path, *, verify: Verifier = verify_here) -> tuple[Package, Package | None]:
     """Return the verified package in a release folder, and its base if that lies in the same collection folder.
 
     Raises:
         NotFound: there is no package here.
         InvalidPackage: with every problem found.
     """
-    base = _sibling_base(folder)
+    base = _sibling_base(folder, verify)
     return verify(read_release(folder), base=base, subject=str(folder)), base
 
 
-def _sibling_base(folder: Path) -> Package | None:
+def _sibling_base(folder: Path, verify: Verifier) -> Package | None:
     try:
         manifest = Manifest.from_json(fsops.read_file(folder / MANIFEST_FILE, limit=limits.MANIFEST_BYTES))
     except (FormatError, NotFound):
@@ -107,7 +109,7 @@ def read_index(folder: Path) -> Index:
         raise error.in_file(str(folder / INDEX_FILE)) from error
 
 
-def read_collection(folder: Path) -> tuple[Package, ...]:
+def read_collection(folder: Path, *, verify: Verifier = verify_here) -> tuple[Package, ...]:
     """Return the verified packages of a collection folder: bases first, then modules in their parent's class order.
 
     Raises:

@@ -9,26 +9,29 @@ from weakref import WeakKeyDictionary
 from modhub.errors import FormatError
 from modhub.network.onnx_file import WEIGHTS_FILE, fingerprint
 from modhub.network.slice import sliced
-from modhub.package.delta import DELTA_FILE, from_delta
+from modhub.package.delta import DELTA_FILE, completed, from_delta
 from modhub.package.graph_reader import read_graph
 from modhub.package.package import GRAPH_FILE
 from modhub.package.safetensors_reader import read_arrays, read_header
 from modhub.package.sites_file import SITES_FILE, sites_from_json
+from modhub.package.stem import NO_STEM, STEM_FILE, VALUES_FILE, from_stem, to_weights
 
 if TYPE_CHECKING:
     from modhub.network.modules import ClassModule
     from modhub.network.network import Network
     from modhub.network.sites import Sites
     from modhub.package.package import Package
+    from modhub.package.stem import Stem
 
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """A base package, read: its network, the network's sites and its fingerprint."""
+    """A base package, read: its network, the network's sites, its fingerprint, and what its modules have in common."""
 
     network: Network
     sites: Sites
     fingerprint: str
+    stem: Stem = NO_STEM
 
 
 _open_bases: WeakKeyDictionary[Package, Base] = WeakKeyDictionary()
@@ -49,8 +52,7 @@ def network_of(package: Package, base: Package | None = None) -> Network:
     if base is None:
         needed = package.manifest.dependencies[0].package
         raise FormatError(f"is a delta and needs its base {needed!r}", file=f"{package.name} {package.version}")
-    opened = open_base(base)
-    return sliced(opened.network, opened.sites, read_module(package, base))
+    return sliced(*open_module(package, base))
 
 
 def open_base(package: Package) -> Base:
@@ -67,8 +69,23 @@ def open_base(package: Package) -> Base:
             sites = sites_from_json(package.files[SITES_FILE])
         except FormatError as error:
             raise error.in_file(SITES_FILE) from error
-        _open_bases[package] = Base(network=network, sites=sites, fingerprint=fingerprint(network))
+        stem = read_stem(package)
+        _open_bases[package] = Base(network=network, sites=sites, fingerprint=fingerprint(network), stem=stem)
     return _open_bases[package]
+
+
+def open_module(package: Package, base: Package) -> tuple[Network, Sites, ClassModule]:
+    """Return what a delta is cut out of, and how: the base with all weights that the module keeps, sites and masks.
+
+    Raises:
+        FormatError: the delta belongs to another base or does not fit it.
+    """
+    opened, module = open_base(base), read_module(package, base)
+    try:
+        network = completed(package.files[DELTA_FILE], opened.network, module, stem=opened.stem)
+    except FormatError as error:
+        raise error.in_file(DELTA_FILE) from error
+    return network, opened.sites, module
 
 
 def read_module(package: Package, base: Package) -> ClassModule:
@@ -86,6 +103,7 @@ def read_module(package: Package, base: Package) -> ClassModule:
             opened.sites,
             base=opened.fingerprint,
             calibration=calibration,
+            stem=opened.stem,
         )
     except FormatError as error:
         raise error.in_file(DELTA_FILE) from error
@@ -97,13 +115,45 @@ def read_network(package: Package) -> Network:
     Raises:
         FormatError: graph or weights break a rule of the format.
     """
-    missing = [name for name in (GRAPH_FILE, WEIGHTS_FILE) if name not in package.files]
-    if missing:
-        raise FormatError("is missing", file=missing[0])
-    weights = package.files[WEIGHTS_FILE]
+    if GRAPH_FILE not in package.files:
+        raise FormatError("is missing", file=GRAPH_FILE)
+    weights = weights_of(package)
     try:
         header = read_header(weights)
         arrays = read_arrays(weights, header)
     except FormatError as error:
         raise error.in_file(WEIGHTS_FILE) from error
     return read_graph(package.files[GRAPH_FILE], header, arrays, input_port=package.manifest.input)
+
+
+def weights_of(package: Package) -> bytes:
+    """Return the bytes of `weights.safetensors`, as they are or made of the stem and its values.
+
+    Raises:
+        FormatError: there are neither, or stem and values do not fit together.
+    """
+    if WEIGHTS_FILE in package.files:
+        return package.files[WEIGHTS_FILE]
+    if VALUES_FILE not in package.files:
+        raise FormatError("is missing", file=WEIGHTS_FILE)
+    stem = read_stem(package)
+    try:
+        return to_weights(package.files[VALUES_FILE], stem)
+    except FormatError as error:
+        raise error.in_file(VALUES_FILE) from error
+
+
+def read_stem(package: Package) -> Stem:
+    """Return what the modules of a base have in common; nothing where the package says nothing of it.
+
+    Raises:
+        FormatError: the file is malformed, or the package holds values without it.
+    """
+    if STEM_FILE not in package.files:
+        if VALUES_FILE in package.files:
+            raise FormatError("is missing", file=STEM_FILE)
+        return NO_STEM
+    try:
+        return from_stem(package.files[STEM_FILE], is_pruned=VALUES_FILE in package.files)
+    except FormatError as error:
+        raise error.in_file(STEM_FILE) from error

@@ -6,6 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from modhub.errors import DecomposeError
 from modhub.network.cost import macs
 from modhub.network.modules import kernels, kernels_kept
 from modhub.network.network import BATCH, IR_VERSION, OPSET
@@ -15,6 +18,18 @@ from modhub.package.card import render_card
 from modhub.package.delta import DELTA_FILE, to_delta
 from modhub.package.package import CARD_FILE, GRAPH_FILE, MANIFEST_FILE, Package
 from modhub.package.sites_file import SITES_FILE, sites_to_json
+from modhub.package.stem import (
+    NO_STEM,
+    STEM_FILE,
+    VALUES_FILE,
+    Stem,
+    common_weights,
+    from_stem,
+    pays,
+    pruned,
+    to_stem,
+    to_values,
+)
 from modhub.spec.digests import FileRecord
 from modhub.spec.manifest import ClassLabel, Dependency, Manifest, Metric, Parent, Runtime
 from modhub.spec.names import slug
@@ -23,10 +38,11 @@ from modhub.spec.ports import OutputPort
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from modhub.network.modules import ClassModule, Decomposition
+    from modhub.network.modules import ClassModule, Decomposition, Flags
     from modhub.network.network import Network
 
 BASE = "base"
+VALUES = "values"
 RUNTIME = Runtime(opset={"": OPSET}, ir_version=IR_VERSION, onnxruntime=">=1.27")
 
 
@@ -36,6 +52,8 @@ class Release:
 
     `created` is an RFC 3339 time in UTC; it is a parameter because equal input must give equal bytes. `forms` are the
     forms that modules carry: ``delta`` (masks over the base), ``standalone`` (own sliced graph and weights), or both.
+    ``values`` stands for deltas over a base that is pruned to what most modules keep: for masks over weights, it ships
+    no weight that nobody uses.
     """
 
     version: str = "1.0.0"
@@ -63,11 +81,29 @@ def pack(decomposition: Decomposition, release: Release) -> tuple[Package, ...]:
 def iterate_packages(decomposition: Decomposition, release: Release) -> Iterator[Package]:
     """Yield the same packages as `pack`, one at a time, so that a thousand need no memory for a thousand."""
     names = package_names([module.label for module in decomposition.modules])
-    base = pack_base(decomposition, release)
+    stem = stem_of(decomposition, release)
+    base = pack_base(decomposition, release, stem=stem)
     yield base
+    base = base.without_files()
     parent_macs = macs(decomposition.parent)
     for name, module in zip(names, decomposition.modules, strict=True):
-        yield pack_module(decomposition, module, release, name=name, base=base, parent_macs=parent_macs)
+        yield pack_module(decomposition, module, release, name=name, base=base, parent_macs=parent_macs, stem=stem)
+
+
+def stem_of(decomposition: Decomposition, release: Release) -> Stem:
+    """Return what the modules' weight masks have in common, where it saves bytes or the form asks for it.
+
+    Raises:
+        DecomposeError: the form is ``values``, and no module masks weights, or ``delta`` is asked for too.
+    """
+    flags = common_weights(decomposition.parent, decomposition.modules)
+    is_pruned = VALUES in release.forms
+    if is_pruned and (not flags or "delta" in release.forms):
+        reason = "it replaces 'delta'" if flags else "no module of this decomposition masks single weights"
+        raise DecomposeError(f"the form 'values' is not possible here: {reason}")
+    if not is_pruned and not pays(flags, decomposition.modules):
+        return NO_STEM
+    return from_stem(to_stem(flags), is_pruned=is_pruned)
 
 
 def package_names(labels: Sequence[str]) -> list[str]:
@@ -87,15 +123,24 @@ def package_names(labels: Sequence[str]) -> list[str]:
     return [slug(label) for label in labels]
 
 
-def pack_base(decomposition: Decomposition, release: Release) -> Package:
-    """Return the parent's graph, weights and sites as a package."""
-    network = decomposition.parent
+def pack_base(decomposition: Decomposition, release: Release, *, stem: Stem = NO_STEM) -> Package:
+    """Return the parent's graph, weights and sites as a package; of the weights only the stem where it is pruned."""
+    parent = decomposition.parent
+    network = pruned(parent, stem.flags) if stem.is_pruned else parent
     graph, weights = to_onnx(network)
     identity = fingerprint(network)
     count = int(network.output_shape[-1])
     labels = release.labels or tuple(f"class-{row}" for row in range(count))
     accuracy = decomposition.parent_metrics.get("accuracy")
-    files = {GRAPH_FILE: graph, WEIGHTS_FILE: weights, SITES_FILE: sites_to_json(decomposition.sites)}
+    files = {GRAPH_FILE: graph, SITES_FILE: sites_to_json(decomposition.sites)}
+    if stem.flags:
+        files[STEM_FILE] = to_stem(stem.flags)
+    if stem.is_pruned:
+        files[VALUES_FILE] = to_values(network, stem.flags)
+    else:
+        files[WEIGHTS_FILE] = weights
+    # A pruned base is not as accurate as the parent it was made of, which its own field speaks of.
+    measured = {} if stem.is_pruned else decomposition.parent_metrics
     manifest = _manifest(
         network,
         release,
@@ -108,11 +153,11 @@ def pack_base(decomposition: Decomposition, release: Release) -> Package:
             name=release.parent_name, sha256=identity, classes=count, accuracy=accuracy.value if accuracy else None
         ),
         metrics={
-            **decomposition.parent_metrics,
-            "parameters": Metric(value=float(network.parameters)),
+            **measured,
+            "parameters": Metric(value=float(network.parameters - _dropped(stem.flags if stem.is_pruned else {}))),
             "macs": Metric(value=float(macs(network))),
         },
-        forms={"standalone": files},
+        forms={VALUES if stem.is_pruned else "standalone": files},
     )
     return seal(manifest, files)
 
@@ -125,14 +170,15 @@ def pack_module(
     name: str,
     base: Package,
     parent_macs: int,
+    stem: Stem = NO_STEM,
 ) -> Package:
     """Return one class module as a package in the forms that the release asks for."""
     network, sites = decomposition.parent, decomposition.sites
     part = sliced(network, sites, module)
     forms: dict[str, dict[str, bytes]] = {}
-    if "delta" in release.forms:
+    if "delta" in release.forms or VALUES in release.forms:
         identity = base.manifest.parent.sha256 if base.manifest.parent else fingerprint(network)
-        forms["delta"] = {DELTA_FILE: to_delta(network, sites, module, base=identity)}
+        forms["delta"] = {DELTA_FILE: to_delta(network, sites, module, base=identity, stem=stem)}
     if "standalone" in release.forms:
         forms["standalone"] = dict(zip((GRAPH_FILE, WEIGHTS_FILE), to_onnx(part), strict=True))
     manifest = _manifest(
@@ -163,9 +209,19 @@ def _sizes(decomposition: Decomposition, module: ClassModule, part: Network, par
     total = max(1, kernels(tail))
     return {
         "kernels_kept": Metric(value=round(kernels_kept(tail, module.kept) / total, 6), n=total),
-        "weights_kept": Metric(value=round(part.parameters / decomposition.parent.parameters, 6)),
+        "weights_kept": Metric(value=round(_weights_kept(decomposition.parent, module, part), 6)),
         "macs": Metric(value=round(macs(part) / parent_macs, 6)),
     }
+
+
+def _weights_kept(parent: Network, module: ClassModule, part: Network) -> float:
+    """Return the share of the parent's weights that a module keeps; masked ones do not count."""
+    masked = [part.arrays[name] for name in module.weights if name in part.arrays]
+    return (part.parameters - sum(array.size - np.count_nonzero(array) for array in masked)) / parent.parameters
+
+
+def _dropped(masks: Mapping[str, Flags]) -> int:
+    return sum(int((~flags).sum()) for flags in masks.values())
 
 
 def _manifest(

@@ -11,11 +11,12 @@ from modhub.network.onnx_file import WEIGHTS_FILE, to_onnx
 from modhub.network.shapes import infer_shapes
 from modhub.network.slice import sliced
 from modhub.package.delta import DELTA_FILE, read_delta
-from modhub.package.materialise import open_base, read_module, read_network
+from modhub.package.materialise import open_base, open_module, read_network
 from modhub.package.package import GRAPH_FILE, MANIFEST_FILE, Package
 from modhub.package.safetensors_reader import read_arrays, read_header
 from modhub.package.sites_check import check_sites
 from modhub.package.sites_file import SITES_FILE, sites_from_json
+from modhub.package.stem import STEM_FILE, VALUES_FILE
 from modhub.package.value_limits import checked_shapes
 from modhub.spec import limits
 from modhub.spec.digests import sha256
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 SEMANTICS = {"base": "logits", "module": "logit", "composite": "scores"}
 STANDALONE = (GRAPH_FILE, WEIGHTS_FILE)
+VALUES = (GRAPH_FILE, STEM_FILE, VALUES_FILE)
+GRAPHS = {"standalone": STANDALONE, "values": VALUES}
+"""The files that a form needs to have a graph of its own."""
+
 ARRAYS_SUFFIX = ".safetensors"
 
 
@@ -120,13 +125,16 @@ def _manifest_problems(manifest: Manifest) -> Iterator[FormatError]:
         yield problem("classes", f"a module scores one class, not {len(manifest.classes)}")
     if dict(manifest.runtime.opset) != {"": OPSET} or manifest.runtime.ir_version != IR_VERSION:
         yield problem("runtime", f"expected opset {OPSET} of the default domain and IR version {IR_VERSION}")
-    for form in sorted(set(forms) - {"delta", "standalone"}):
+    for form in sorted(set(forms) - {"delta", "standalone", "values"}):
         yield problem("forms", f"the form {form!r} is unknown")
-    if kind != "module" and "standalone" not in forms:
+    if "values" in forms and (kind != "base" or "standalone" in forms):
+        yield problem("forms.values", "only a base has it, and no other form beside it")
+    if kind != "module" and "standalone" not in forms and not (kind == "base" and "values" in forms):
         yield problem("forms", f"a {kind} needs the form 'standalone'")
     if kind != "module" and "delta" in forms:
         yield problem("forms.delta", f"a {kind} cannot be a delta")
-    needed = {"delta": {DELTA_FILE}, "standalone": {*STANDALONE, *([SITES_FILE] if kind == "base" else [])}}
+    sites = [SITES_FILE] if kind == "base" else []
+    needed = {"delta": {DELTA_FILE}, "standalone": {*STANDALONE, *sites}, "values": {*VALUES, *sites}}
     for form in sorted(set(forms) & set(needed)):
         for path in sorted(needed[form] - {record.path for record in forms[form]}):
             yield problem(f"forms.{form}", f"names no {path}")
@@ -136,7 +144,7 @@ def _check_contents(
     problems: _Problems, package: Package, base: Package | None, *, usable: set[str], present: set[str]
 ) -> None:
     """Look into every file that is the one the manifest names, whatever is wrong with the others."""
-    has_graph = "standalone" in present and set(STANDALONE) <= usable
+    has_graph = any(form in present and set(needed) <= usable for form, needed in GRAPHS.items())
     for path in sorted(usable - {DELTA_FILE} - ({WEIGHTS_FILE} if has_graph else set())):
         if path.endswith(ARRAYS_SUFFIX):
             with problems.collecting(path):
@@ -171,6 +179,10 @@ def _check_base(package: Package, sites: Sites, problems: _Problems) -> None:
         problem = f"the network's fingerprint is {opened.fingerprint}"
         problems.append(FormatError(problem, where="parent.sha256", file=MANIFEST_FILE))
     check_sites(sites, opened.network, shapes=infer_shapes(opened.network))
+    for name, flags in opened.stem.flags.items():
+        if name not in opened.network.arrays or opened.network.arrays[name].shape != flags.shape:
+            problem = f"is no array of the network of shape {list(flags.shape)}"
+            problems.append(FormatError(problem, where=f"bits/{name}", file=STEM_FILE))
 
 
 def _check_delta(package: Package) -> None:
@@ -190,8 +202,7 @@ def _check_materialised(package: Package, base: Package, *, is_both: bool) -> No
     if base.digest not in {dependency.sha256 for dependency in package.manifest.dependencies}:
         problem = f"depends on no package with the manifest {base.digest}, which is its base"
         raise FormatError(problem, where="dependencies", file=MANIFEST_FILE)
-    opened = open_base(base)
-    network = sliced(opened.network, opened.sites, read_module(package, base))
+    network = sliced(*open_module(package, base))
     _check_output(package.manifest, network)
     if is_both and to_onnx(network) != tuple(package.files[path] for path in STANDALONE):
         raise FormatError("gives another network than the form 'standalone'")

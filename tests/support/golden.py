@@ -7,6 +7,7 @@ written again, but gets a folder of its own beside it.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors.numpy import save
 
@@ -16,9 +17,19 @@ from modhub.composer.golden import golden_input
 from modhub.engines.runtime import Session
 from modhub.package.folder import collection_files
 from modhub.package.materialise import network_of
+from modhub.package.pack import Release, pack
+from tests.support.networks import Builder
 from tests.support.samples import packages, small_network
+from tests.support.weight_masks import masked_weights
 
-GOLDEN = Path(__file__).parents[1] / "package" / "golden" / "format-1"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FOLDER = Path(__file__).parents[1] / "package" / "golden"
+GOLDEN = FOLDER / "format-1"
+MASKS = {"stem": "delta", "values": "values"}
+"""Collections of modules that mask single weights: what their folders' names end in, and the form of each."""
+
 EXPECTED = "expected.safetensors"
 
 
@@ -34,7 +45,25 @@ def golden_files() -> dict[str, bytes]:
     return {**collection, EXPECTED: save({"input": x, **scores})}
 
 
+def masked_files(form: str) -> dict[str, bytes]:
+    """Return the files of a collection of two modules that mask single weights, and their scores."""
+    builder = Builder(shape=(20,))
+    network = builder.build(builder.gemm(builder.relu(builder.gemm(builder.input, 24)), 3))
+    base, *modules = pack(masked_weights(network, modules=2), Release(license="MIT", forms=(form,)))
+    x = golden_input(network.input)
+    scores = {module.name: Session(network_of(module, base)).run(x) for module in modules}
+    collection = collection_files([base, *modules], summary="Golden packages with weight masks")
+    return {**collection, EXPECTED: save({"input": x, **scores})}
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder."""
+    for path, data in files.items():
+        fsops.make_folder((folder / path).parent)
+        fsops.replace_file(folder / path, data)
+
+
 if __name__ == "__main__":
-    for path, data in golden_files().items():
-        fsops.make_folder((GOLDEN / path).parent)
-        fsops.replace_file(GOLDEN / path, data)
+    write(GOLDEN, golden_files())
+    for name, form in MASKS.items():
+        write(FOLDER / f"format-1-{name}", masked_files(form))
