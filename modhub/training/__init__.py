@@ -1,0 +1,1 @@
+"""Training and fine-tuning of classifiers, plainly or towards modularity. Needs torch and accelerate."""
