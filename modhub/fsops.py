@@ -14,6 +14,7 @@ starts with `TEMPORARY`; readers skip it and `remove_leftovers` deletes it. Erro
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -21,10 +22,11 @@ import stat
 import sys
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
 
-from modhub.errors import FormatError, InvalidName, NotFound, StorageError
+from modhub.errors import FormatError, IntegrityError, InvalidName, NotFound, StorageError
 from modhub.spec.names import check_file_name
 
 if TYPE_CHECKING:
@@ -36,6 +38,47 @@ if sys.platform != "win32":
 TEMPORARY = ".tmp-"
 # Absent on Windows, where links need a privilege and no pipes have file names.
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalFile:
+    """A file too large to hold in memory, by its path; size and digest say what it has to be."""
+
+    path: Path
+    size: int
+    sha256: str
+
+    def __len__(self) -> int:
+        """Return its bytes."""
+        return self.size
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the bytes; a file that was changed is found at its end.
+
+        Raises:
+            IntegrityError: it is not the file it was.
+            NotFound: it is gone.
+            StorageError: it cannot be read.
+        """
+        digest = hashlib.sha256()
+        for chunk in read_chunks(self.path, limit=self.size):
+            digest.update(chunk)
+            yield chunk
+        if digest.hexdigest() != self.sha256:
+            raise IntegrityError(f"{self.path} was changed while it was read")
+
+
+Content: TypeAlias = bytes | LocalFile
+"""The bytes of a file, or where they lie."""
+
+
+def chunks_of(content: Content) -> Iterator[bytes]:
+    """Yield the bytes of a content; see `LocalFile.chunks`."""
+    if isinstance(content, LocalFile):
+        yield from content.chunks()
+    else:
+        yield content
 
 
 def relative_path(text: str) -> PurePosixPath:
@@ -70,6 +113,37 @@ def read_file(path: Path, *, limit: int) -> bytes:
     if size > limit or len(data) > limit:
         raise FormatError(f"holds more than the limit of {limit:,} bytes", file=str(path))
     return data
+
+
+def read_chunks(path: Path, *, limit: int, start: int = 0) -> Iterator[bytes]:
+    """Yield the bytes of a regular file of at most `limit` bytes from a position on; see `read_file`."""
+    with _reading(path):
+        descriptor = _open_regular(path)
+        with os.fdopen(descriptor, "rb") as file:
+            size = os.fstat(descriptor).st_size
+            if not start <= size <= limit:
+                raise FormatError(f"holds {size:,} bytes, not {start:,} to {limit:,}", file=str(path))
+            file.seek(start)
+            left = limit - start
+            while chunk := file.read(min(CHUNK_BYTES, left + 1)):
+                left -= len(chunk)
+                if left < 0:
+                    raise FormatError(f"holds more than the limit of {limit:,} bytes", file=str(path))
+                yield chunk
+
+
+def file_size(path: Path) -> int:
+    """Return the bytes of a regular file, 0 where there is none.
+
+    Raises:
+        StorageError: it cannot be looked at.
+    """
+    try:
+        with _reading(path):
+            found = path.lstat()
+    except NotFound:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def list_folder(path: Path) -> tuple[str, ...]:
@@ -112,22 +186,45 @@ def write_if_absent(path: Path, data: bytes) -> bool:
     return True
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file in one step, over an older one if there is one.
+def replace_file(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Write a file in one step, over an older one if there is one; a private one only its owner may read.
 
     Raises:
         StorageError: the disk refuses; the older file is then as it was.
     """
-    with _changing("write", path), _temporary_file(path, data) as temporary:
+    with _changing("write", path), _temporary_file(path, data, private=private) as temporary:
         temporary.replace(path)
         _sync_folder(path.parent)
 
 
-def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to fill, which gets its name in one step when the block ends well, over an older one.
+
+    Raises:
+        StorageError: the disk refuses; the older file is then as it was.
+    """
+    path = path.absolute()
+    temporary = _temporary_sibling(path)
+    with _changing("write", path):
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+        _sync_folder(path.parent)
+
+
+def write_folder(path: Path, files: Mapping[str, Content]) -> None:
     """Write a whole folder in one step; `files` maps relative paths to contents.
 
     Raises:
         InvalidName: a path would leave the folder, or two differ only in case.
+        IntegrityError: a local file is not what it was said to be.
         StorageError: the target exists and is not an empty folder, or the disk refuses; nothing is left behind.
     """
     parts = _checked_parts(files)
@@ -145,6 +242,33 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+        _sync_folder(path.parent)
+
+
+@contextmanager
+def appending(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to append to, made where it is missing; afterwards its bytes are on the disk.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    with _changing("write", path), os.fdopen(os.open(path, flags, 0o666), "ab") as file:
+        try:
+            yield file
+        finally:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def replace_by(path: Path, source: Path) -> None:
+    """Give a file whose bytes are on the disk its final name, over an older one if there is one.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    with _changing("write", path):
+        source.replace(path)
         _sync_folder(path.parent)
 
 
@@ -295,7 +419,7 @@ def _open_regular(path: Path) -> int:
     return descriptor
 
 
-def _checked_parts(files: Mapping[str, bytes]) -> dict[PurePosixPath, bytes]:
+def _checked_parts(files: Mapping[str, Content]) -> dict[PurePosixPath, Content]:
     """Return the files by checked path."""
     parts = {relative_path(text): data for text, data in files.items()}
     folded: dict[str, PurePosixPath] = {}
@@ -315,7 +439,7 @@ def _refuse_occupied(path: Path) -> None:
             raise StorageError(f"cannot write {path}: the folder exists and is not empty")
 
 
-def _fill_folder(folder: Path, parts: Mapping[PurePosixPath, bytes]) -> None:
+def _fill_folder(folder: Path, parts: Mapping[PurePosixPath, Content]) -> None:
     """Write files below a folder nobody else knows yet, and flush files and folders to disk."""
     folders = {folder}
     for part, data in parts.items():
@@ -333,21 +457,25 @@ def _temporary_sibling(path: Path) -> Path:
 
 
 @contextmanager
-def _temporary_file(path: Path, data: bytes) -> Iterator[Path]:
+def _temporary_file(path: Path, data: bytes, *, private: bool = False) -> Iterator[Path]:
     """Yield a temporary file with these bytes beside `path`; afterwards that name is gone."""
     temporary = _temporary_sibling(path)
     try:
-        _write_synced(temporary, data)
+        if private:
+            # Before its bytes, so that nobody can open it meanwhile.
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        _write_synced(temporary, data, mode="wb" if private else "xb")
         yield temporary
     finally:
         with suppress(OSError):
             temporary.unlink()
 
 
-def _write_synced(path: Path, data: bytes) -> None:
+def _write_synced(path: Path, data: Content, *, mode: Literal["xb", "wb"] = "xb") -> None:
     """Write a new file and wait until its bytes are on the disk."""
-    with path.open("xb") as file:
-        file.write(data)
+    with path.open(mode) as file:
+        for chunk in chunks_of(data):
+            file.write(chunk)
         file.flush()
         os.fsync(file.fileno())
 

@@ -15,6 +15,7 @@ Options on the command line and ``MODHUB_*`` variables win.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tomllib
 from collections.abc import Mapping
@@ -50,18 +51,23 @@ class Settings:
     file: str = ""
 
     def defaults_for(self, command: click.Command) -> dict[str, Any]:
-        """Return the values of a command's options, by the names that click gives them.
+        """Return the values of a command's options, by the names that click gives them; of a group, by its commands.
 
         Raises:
             UsageError: the command has no such option.
         """
+        own = self.commands.get(command.name or "", {})
+        members: Mapping[str, click.Command] | None = getattr(command, "commands", None)
+        if members is not None:
+            tables = {name: table for name, table in own.items() if isinstance(table, Mapping)}
+            nested = dataclasses.replace(self, commands=tables)
+            return {name: nested.defaults_for(member) for name, member in members.items()}
         options = {
             word.removeprefix("--"): option
             for option in command.params
             for word in option.opts
             if word.startswith("--")
         }
-        own = self.commands.get(command.name or "", {})
         unknown = [key for key in own if key not in options]
         if unknown:
             raise UsageError(f"{self.file}: {command.name} has no option {unknown[0]!r}; it has {', '.join(options)}")

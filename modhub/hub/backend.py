@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from modhub.fsops import Content
     from modhub.spec.names import CollectionId
 
 INDEX_FILE = "modhub.json"
@@ -26,6 +27,11 @@ class Backend(Protocol):
     @property
     def name(self) -> str:
         """How locks and messages name this registry, such as ``file:///srv/modules`` or ``hf://``."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """Where it is: what was seen of it is remembered under this, as one name may lead to several mirrors."""
         ...
 
     @property
@@ -58,8 +64,22 @@ class Backend(Protocol):
         """
         ...
 
-    def collections(self) -> Iterable[CollectionId]:
+    def stream(
+        self, collection: CollectionId, path: str, *, revision: str | None, limit: int, start: int = 0
+    ) -> Iterator[bytes]:
+        """Yield a file of a collection from a position on, in pieces; otherwise as `read`.
+
+        Raises:
+            NotFound: there is no such collection, revision or file.
+            IntegrityError: the file is larger than `limit`, or ends before `start`.
+            HubError: the registry cannot be read.
+        """
+        ...
+
+    def collections(self, *, tags: Iterable[str] = ()) -> Iterable[CollectionId]:
         """Yield the collections that can be found here, in any order.
+
+        With tags, such as ``class:cat``, those may be left out whose card lacks one of them.
 
         Raises:
             HubError: the registry cannot be read.
@@ -67,7 +87,7 @@ class Backend(Protocol):
         ...
 
     def commit(
-        self, collection: CollectionId, changes: Mapping[str, bytes], *, parent: str | None, message: str
+        self, collection: CollectionId, changes: Mapping[str, Content], *, parent: str | None, message: str
     ) -> str:
         """Write files and the new index as one step, and return the new revision.
 
@@ -76,6 +96,8 @@ class Backend(Protocol):
 
         Raises:
             CommitConflict: the collection is no longer at `parent`; nothing was written.
+            IntegrityError: a local file was changed meanwhile; nothing was written.
+            AccessDenied: the registry lets nobody write, or not us.
             HubError: the registry cannot be written.
         """
         ...

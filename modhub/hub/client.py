@@ -24,20 +24,23 @@ from modhub.errors import (
 )
 from modhub.hub import seen
 from modhub.hub.backend import INDEX_FILE
-from modhub.hub.download import fetch_files
+from modhub.hub.download import Downloader
 from modhub.hub.publication import Publication, check_packages, commit_changes, plan_publication
 from modhub.hub.search import Hit, SearchResult, matching_releases, rank
+from modhub.hub.transfer import Meter
 from modhub.spec import limits
 from modhub.spec.digests import sha256
 from modhub.spec.index import Index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from modhub.hub.backend import Backend
+    from modhub.hub.download import Wanted
+    from modhub.hub.publication import Publishable
     from modhub.hub.search import Query
     from modhub.hub.store import Store
-    from modhub.package.package import Package
+    from modhub.hub.transfer import Progress
     from modhub.spec.index import Release
     from modhub.spec.lock import Lock, LockedModule
     from modhub.spec.names import CollectionId, PackageId
@@ -110,16 +113,18 @@ class Client:
         known = ", ".join(self.registries) or "none"
         raise NotFound(f"there is no registry {registry!r} here; known are {known}")
 
-    def collections(self, *, registry: str | None = None) -> list[CollectionId]:
+    def collections(self, *, registry: str | None = None, tags: Iterable[str] = ()) -> list[CollectionId]:
         """Return the collections of a registry, sorted; offline, those whose index was ever read.
+
+        Where the registry can tell, those without one of the tags are left out; see `Backend.collections`.
 
         Raises:
             HubError: the registry cannot be read.
         """
         backend = self.backend(registry)
         if self._is_cut_off(backend):
-            return seen.collections(self.store, backend.name)
-        return sorted(set(backend.collections()))
+            return seen.collections(self.store, backend.place)
+        return sorted(set(backend.collections(tags=tags)))
 
     def snapshot(self, collection: CollectionId, *, registry: str | None = None) -> Snapshot:
         """Return a collection as it is now; offline, as it was last seen.
@@ -131,7 +136,7 @@ class Client:
             HubError: the registry cannot be read.
         """
         backend = self.backend(registry)
-        known = seen.recall(self.store, backend.name, collection=collection)
+        known = seen.recall(self.store, backend.place, collection=collection)
         if self._is_cut_off(backend):
             if known is None:
                 raise NotFound(f"{collection} was never read from {backend.name}, and this is offline")
@@ -169,18 +174,21 @@ class Client:
         Raises:
             StorageError: the store cannot be written.
         """
-        seen.forget(self.store, self.backend(registry).name, collection=collection)
+        seen.forget(self.store, self.backend(registry).place, collection=collection)
 
     def publish(
         self,
         collection: CollectionId,
-        packages: Iterable[Package],
+        packages: Iterable[Publishable],
         *,
         message: str = "",
         dry_run: bool = False,
         registry: str | None = None,
+        signatures: Mapping[str, str] | None = None,
     ) -> PublishResult:
         """Publish packages as one atomic commit; those that are there with the same bytes already are left alone.
+
+        Signatures are given by the digests of the manifests that they sign.
 
         Raises:
             InvalidPackage: a package contradicts its manifest, or lacks its base.
@@ -192,7 +200,7 @@ class Client:
         check_packages(packages)
 
         def plan(before: Snapshot) -> Publication:
-            return plan_publication(packages, index=before.index, digest=before.digest)
+            return plan_publication(packages, index=before.index, digest=before.digest, signatures=signatures)
 
         message = (
             message or f"Publish {', '.join(f'{each.manifest.name} {each.manifest.version}' for each in packages)}"
@@ -249,7 +257,7 @@ class Client:
         hits: list[Hit] = []
         skipped: dict[str, ModhubError] = {}
         for name in [registry] if registry else self.registries:
-            for collection in self.collections(registry=name):
+            for collection in self.collections(registry=name, tags=query.tags):
                 try:
                     now = self.snapshot(collection, registry=name)
                 except (HubError, FormatError, IntegrityError) as error:
@@ -259,26 +267,34 @@ class Client:
                 hits += [Hit(registry=now.registry, collection=collection, release=release) for release in found]
         return SearchResult(hits=tuple(sorted(hits, key=lambda hit: rank(hit, query))), skipped=skipped)
 
-    def fetch(self, lock: Lock) -> dict[str, dict[str, bytes]]:
+    def fetch(self, lock: Lock, *, progress: Progress | None = None) -> dict[str, dict[str, bytes]]:
         """Return the files of every locked release by its full name, `module.json` among them.
 
-        Files are taken from the store, and from the registry that the lock names where the store lacks them.
+        Files are taken from the store, and from the registry that the lock names where the store lacks them, several
+        at once; `progress` is told.
 
         Raises:
             IntegrityError: a file is not the one that the lock promises.
             NotFound: a file is gone, or is not in the store and this is offline.
             HubError: a registry cannot be read.
         """
-        return {module.name: self.fetch_module(module) for module in lock.modules}
+        found = self._downloader(progress).fetch(lock.modules)
+        return {module.name: files for module, files in zip(lock.modules, found, strict=True)}
 
     def fetch_module(self, module: LockedModule) -> dict[str, bytes]:
         """Return the files of one locked release; see `fetch`."""
+        return self._downloader().fetch([module])[0]
 
-        def connect() -> Backend | None:
-            backend = self._locked_backend(module.registry)
-            return None if self._is_cut_off(backend) else backend
+    def keep(self, wanted: Sequence[Wanted], *, progress: Progress | None = None) -> None:
+        """Bring files into the store, however large they are; raises as `fetch`."""
+        self._downloader(progress).keep(wanted)
 
-        return fetch_files(module, store=self.store, connect=connect)
+    def _downloader(self, progress: Progress | None = None) -> Downloader:
+        return Downloader(self.store, self._connect, Meter(progress))
+
+    def _connect(self, module: LockedModule) -> Backend | None:
+        backend = self._locked_backend(module.registry)
+        return None if self._is_cut_off(backend) else backend
 
     def _locked_backend(self, name: str) -> Backend:
         """Return the registry that a lock names; what people here call a registry means nothing in a lock."""
@@ -311,7 +327,7 @@ class Client:
             except CommitConflict:
                 time.sleep(pause_s)
                 continue
-            self._remember(backend, collection, revision, changes[INDEX_FILE])
+            self._remember(backend, collection, revision, planned.index.to_json())
             return planned, revision
         raise CommitConflict(f"{collection} changed during each of {ATTEMPTS} attempts to publish")
 
@@ -342,7 +358,7 @@ class Client:
     def _remember(self, backend: Backend, collection: CollectionId, revision: str, data: bytes) -> None:
         # Reading works on a read-only store; it only notices less.
         with suppress(StorageError):
-            seen.remember(self.store, backend.name, collection=collection, revision=revision, index=data)
+            seen.remember(self.store, backend.place, collection=collection, revision=revision, index=data)
 
     def _is_cut_off(self, backend: Backend) -> bool:
         return self.offline and backend.remote

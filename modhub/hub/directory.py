@@ -34,8 +34,10 @@ from modhub.spec.document import Fields, natural, parse_json
 from modhub.spec.names import CollectionId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+    from modhub.fsops import Content
 
 INDEXES_KEPT = 100
 """Older indexes are emptied; their names stay, so that their numbers are never given twice."""
@@ -62,6 +64,11 @@ class DirectoryBackend:
         self.name = name or self.root.as_uri()
         self.append_only = append_only
 
+    @property
+    def place(self) -> str:
+        """Its name."""
+        return self.name
+
     def head(self, collection: CollectionId) -> str | None:
         """Return the number and digest of the newest index.
 
@@ -87,7 +94,20 @@ class DirectoryBackend:
         except FormatError as error:
             raise IntegrityError(str(error)) from error
 
-    def collections(self) -> Iterator[CollectionId]:
+    def stream(
+        self, collection: CollectionId, path: str, *, revision: str | None, limit: int, start: int = 0
+    ) -> Iterator[bytes]:
+        """Yield a file in pieces; see `read`."""
+        if path == INDEX_FILE:
+            yield self.read(collection, path, revision=revision, limit=limit)[start:]
+            return
+        folder = self._folder(collection)
+        try:
+            yield from folder.stream_file(str(fsops.relative_path(path)), limit=limit, start=start)
+        except FormatError as error:
+            raise IntegrityError(str(error)) from error
+
+    def collections(self, *, tags: Iterable[str] = ()) -> Iterator[CollectionId]:  # noqa: ARG002  All may have them.
         """Yield the collections in the order of their names.
 
         Raises:
@@ -106,7 +126,7 @@ class DirectoryBackend:
     def commit(
         self,
         collection: CollectionId,
-        changes: Mapping[str, bytes],
+        changes: Mapping[str, Content],
         *,
         parent: str | None,
         message: str,  # noqa: ARG002  There is nowhere to show it.
@@ -116,6 +136,7 @@ class DirectoryBackend:
         Raises:
             UsageError: the changes hold no index, or a path that is neither a text of the collection nor a release.
             CommitConflict: the collection is no longer at `parent`.
+            IntegrityError: a local file was changed meanwhile.
             StorageError: the disk refuses, or a foreign folder has the name of a release.
         """
         releases, texts = _split(changes)
@@ -197,7 +218,15 @@ class CollectionFolder:
                 return fsops.read_file(place, limit=limit)
         raise NotFound(f"{self.path / path}: no such file or folder")
 
-    def commit(self, releases: Mapping[str, bytes], index: bytes, *, parent: str | None) -> str:
+    def stream_file(self, path: str, *, limit: int, start: int) -> Iterator[bytes]:
+        """Yield a file of a release, settled or not, from a position on; see `read_file`."""
+        for place in self._places(path):
+            with suppress(NotFound):
+                yield from fsops.read_chunks(place, limit=limit, start=start)
+                return
+        raise NotFound(f"{self.path / path}: no such file or folder")
+
+    def commit(self, releases: Mapping[str, Content], index: bytes, *, parent: str | None) -> str:
         """Stage the releases and link the index; return its revision.
 
         Raises:
@@ -259,7 +288,7 @@ class CollectionFolder:
         if self.head() != parent:
             raise self._conflict(parent)
 
-    def _refuse_foreign(self, releases: Mapping[str, bytes], *, number: int) -> None:
+    def _refuse_foreign(self, releases: Mapping[str, Content], *, number: int) -> None:
         """Refuse to publish a release whose plain folder is there although no index names it."""
         for release in sorted({path.rpartition("/")[0] for path in releases}):
             if (self.path / release).exists():
@@ -312,9 +341,9 @@ class CollectionFolder:
                 yield int(match[1]), self.staged / name
 
 
-def _split(changes: Mapping[str, bytes]) -> tuple[dict[str, bytes], dict[str, bytes]]:
+def _split(changes: Mapping[str, Content]) -> tuple[dict[str, Content], dict[str, bytes]]:
     """Return the files of releases and the texts at the top, the index among them."""
-    texts = {path: data for path, data in changes.items() if "/" not in path}
+    texts = {path: b"".join(fsops.chunks_of(data)) for path, data in changes.items() if "/" not in path}
     releases = {path: data for path, data in changes.items() if "/" in path}
     strange = [path for path in releases if path.count("/") != 2]
     if strange or INDEX_FILE not in texts:
@@ -325,7 +354,7 @@ def _split(changes: Mapping[str, bytes]) -> tuple[dict[str, bytes], dict[str, by
     return releases, texts
 
 
-def _stage(staged: Path, releases: Mapping[str, bytes]) -> None:
+def _stage(staged: Path, releases: Mapping[str, Content]) -> None:
     try:
         fsops.write_folder(staged, releases)
     except StorageError:

@@ -6,12 +6,14 @@ import threading
 from typing import TYPE_CHECKING
 
 from modhub.errors import CommitConflict, IntegrityError, NotFound
+from modhub.fsops import chunks_of
 from modhub.hub.backend import INDEX_FILE
 from modhub.spec.digests import sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from modhub.fsops import Content
     from modhub.spec.names import CollectionId
 
 
@@ -29,6 +31,11 @@ class MemoryBackend:
         self.append_only = append_only
         self._histories: dict[CollectionId, list[dict[str, bytes]]] = {}
         self._lock = threading.Lock()
+
+    @property
+    def place(self) -> str:
+        """Its name."""
+        return self.name
 
     def head(self, collection: CollectionId) -> str | None:
         """Return number and digest of the newest index, or None before the first commit."""
@@ -49,14 +56,23 @@ class MemoryBackend:
             raise IntegrityError(f"{path} of {collection} in {self.name} holds more than the {limit:,} bytes expected")
         return data
 
-    def collections(self) -> Iterable[CollectionId]:
+    def stream(
+        self, collection: CollectionId, path: str, *, revision: str | None, limit: int, start: int = 0
+    ) -> Iterator[bytes]:
+        """Yield a file as it was at a revision; see `read`."""
+        data = self.read(collection, path, revision=revision, limit=limit)
+        if start > len(data):
+            raise IntegrityError(f"{path} of {collection} in {self.name} ends before byte {start:,}")
+        yield data[start:]
+
+    def collections(self, *, tags: Iterable[str] = ()) -> Iterable[CollectionId]:  # noqa: ARG002  All may have them.
         """Return all collections."""
         return tuple(self._histories)
 
     def commit(
         self,
         collection: CollectionId,
-        changes: Mapping[str, bytes],
+        changes: Mapping[str, Content],
         *,
         parent: str | None,
         message: str,  # noqa: ARG002  There is nowhere to show it.
@@ -65,12 +81,14 @@ class MemoryBackend:
 
         Raises:
             CommitConflict: the collection is no longer at `parent`.
+            IntegrityError: a local file was changed meanwhile.
         """
+        held = {path: b"".join(chunks_of(content)) for path, content in changes.items()}
         with self._lock:
             if self.head(collection) != parent:
                 raise CommitConflict(f"{collection} in {self.name} is no longer at revision {parent}")
             history = self._histories.setdefault(collection, [])
-            history.append({**(history[-1] if history else {}), **changes})
+            history.append({**(history[-1] if history else {}), **held})
             return _revision(history, len(history))
 
     def _snapshot(self, collection: CollectionId, revision: str | None) -> dict[str, bytes]:

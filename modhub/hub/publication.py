@@ -6,12 +6,15 @@ are left alone, so that a publish whose answer was lost can be repeated.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from modhub.errors import FormatError, InvalidPackage
+from modhub.fsops import LocalFile, chunks_of
 from modhub.hub.backend import CARD_FILE, INDEX_FILE
 from modhub.hub.card import render_card
+from modhub.package.signing import SIGNATURE_KEY
 from modhub.spec.digests import FileRecord
 from modhub.spec.index import MANIFEST_FILE, Release
 from modhub.spec.manifest import Manifest
@@ -19,9 +22,23 @@ from modhub.spec.manifest import Manifest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from modhub.package.package import Package
+    from modhub.fsops import Content
     from modhub.spec.index import Index
     from modhub.spec.names import CollectionId
+
+
+class Publishable(Protocol):
+    """A manifest and the files it names, `module.json` among them: a `Package`, or one whose files lie on disk."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the release says of itself."""
+        ...
+
+    @property
+    def files(self) -> Mapping[str, Content]:
+        """The files by name."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +48,7 @@ class Publication:
     index: Index
     published: tuple[Release, ...] = ()
     unchanged: tuple[Release, ...] = ()
-    files: Mapping[str, bytes]
+    files: Mapping[str, Content]
 
     @property
     def size(self) -> int:
@@ -39,14 +56,18 @@ class Publication:
         return sum(len(data) for data in self.files.values())
 
 
-def plan_publication(packages: Sequence[Package], *, index: Index, digest: str) -> Publication:
+def plan_publication(
+    packages: Sequence[Publishable], *, index: Index, digest: str, signatures: Mapping[str, str] | None = None
+) -> Publication:
     """Return what publishing the packages adds to an index; `digest` is that of the index's bytes.
+
+    Signatures are given by the digests of the manifests that they sign.
 
     Raises:
         VersionTaken: a version is listed with other content.
         InvalidPackage: a package needs one of this collection that is neither listed nor among the packages.
     """
-    releases = [release_of(package) for package in packages]
+    releases = [_signed(release_of(package), signatures or {}) for package in packages]
     after = index.adding(releases, previous=digest)
     published, unchanged, files = [], [], {}
     for package, release in zip(packages, releases, strict=True):
@@ -59,18 +80,35 @@ def plan_publication(packages: Sequence[Package], *, index: Index, digest: str) 
     return Publication(index=after, published=tuple(published), unchanged=tuple(unchanged), files=files)
 
 
-def commit_changes(index: Index, files: Mapping[str, bytes], *, collection: CollectionId) -> dict[str, bytes]:
+def commit_changes(index: Index, files: Mapping[str, Content], *, collection: CollectionId) -> dict[str, Content]:
     """Return all files of a commit: those of the releases, the index, and the card made from it."""
     card = render_card(index, collection=collection)
     return {**files, INDEX_FILE: index.to_json(), CARD_FILE: card.encode("utf-8")}
 
 
-def release_of(package: Package) -> Release:
+def signed_index(index: Index, signatures: Mapping[str, str]) -> Index:
+    """Return an index that nobody has seen yet, with the signatures of its releases."""
+    return dataclasses.replace(index, releases=tuple(_signed(release, signatures) for release in index.releases))
+
+
+def _signed(release: Release, signatures: Mapping[str, str]) -> Release:
+    signature = signatures.get(release.manifest.sha256)
+    if signature is None:
+        return release
+    return dataclasses.replace(release, extra={**release.extra, SIGNATURE_KEY: signature})
+
+
+def release_of(package: Publishable) -> Release:
     """Return the entry of a package in an index."""
-    return Release.of(package.manifest, package.files[MANIFEST_FILE])
+    return Release.of(package.manifest, manifest_of(package))
 
 
-def check_packages(packages: Sequence[Package]) -> None:
+def manifest_of(package: Publishable) -> bytes:
+    """Return the bytes of a package's `module.json`."""
+    return b"".join(chunks_of(package.files[MANIFEST_FILE]))
+
+
+def check_packages(packages: Sequence[Publishable]) -> None:
     """Check that each package is what its manifest says: an index that lists a broken one could not take it back.
 
     Raises:
@@ -82,7 +120,7 @@ def check_packages(packages: Sequence[Package]) -> None:
     _raise_all([*problems, *(FormatError("is there twice", where=name) for name in twice)])
 
 
-def file_problems(package: Package) -> Iterator[FormatError]:
+def file_problems(package: Publishable) -> Iterator[FormatError]:
     """Yield where the files of a package differ from its manifest."""
     place = f"{package.manifest.name}/{package.manifest.version}"
     yield from _manifest_problems(package, file=f"{place}/{MANIFEST_FILE}")
@@ -96,8 +134,10 @@ def file_problems(package: Package) -> Iterator[FormatError]:
             yield FormatError("has other content than the manifest says", file=f"{place}/{path}")
 
 
-def is_content(data: bytes, record: FileRecord) -> bool:
-    """Tell whether bytes are those of a record."""
+def is_content(data: Content, record: FileRecord) -> bool:
+    """Tell whether bytes are those of a record; those of a local file are hashed when they are copied."""
+    if isinstance(data, LocalFile):
+        return (data.size, data.sha256) == (record.size, record.sha256)
     found = FileRecord.of(record.path, data=data)
     return (found.size, found.sha256) == (record.size, record.sha256)
 
@@ -116,12 +156,12 @@ def missing_dependencies(release: Release, *, index: Index) -> Iterator[FormatEr
             yield FormatError(f"needs another {name} {version} than the one in the collection", where=where)
 
 
-def _manifest_problems(package: Package, *, file: str) -> Iterator[FormatError]:
+def _manifest_problems(package: Publishable, *, file: str) -> Iterator[FormatError]:
     if MANIFEST_FILE not in package.files:
         yield FormatError("is missing", file=file)
         return
     try:
-        manifest = Manifest.from_json(package.files[MANIFEST_FILE])
+        manifest = Manifest.from_json(manifest_of(package))
     except FormatError as error:
         yield error.in_file(file)
         return

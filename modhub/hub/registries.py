@@ -1,10 +1,12 @@
 """From the text that names a registry to its backend.
 
-=============================== ==========================================================
-``./modules``, ``/srv/modules`` a folder; also ``file:///srv/modules``, as locks write it
-``seed:``                       the registry that comes with modhub
-``memory:``, ``memory:NAME``    in this process only
-=============================== ==========================================================
+================================ =========================================================
+``./modules``, ``/srv/modules``  a folder; also ``file:///srv/modules``, as locks write it; or a bundle
+``hf://OWNER[/COLLECTION]``      the Hugging Face Hub; ``hf://`` alone is all of it
+``https://host``, ``http://...`` a self-hosted registry
+``seed:``                        the registry that comes with modhub
+``memory:``, ``memory:NAME``     in this process only
+================================ =========================================================
 
 A scheme is one entry of `SCHEMES`; the function there gets the whole text.
 """
@@ -19,7 +21,9 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from modhub.errors import NotFound, UsageError
+from modhub.hub.bundle import BundleBackend
 from modhub.hub.directory import DirectoryBackend
+from modhub.hub.huggingface import HuggingFaceBackend
 from modhub.hub.memory import MemoryBackend
 
 if TYPE_CHECKING:
@@ -34,10 +38,18 @@ SEED_PLACES = ("_seed", "../registry/seed")
 """Relative to the package: in an installed wheel, and in a checkout."""
 
 
-def open_registry(text: str, *, configured: Mapping[str, str] | None = None) -> Backend:
+def open_registry(
+    text: str, *, configured: Mapping[str, str] | None = None, named: bool = True, private: bool = False
+) -> Backend:
     """Return the registry that a text names: a configured name, an address or a folder.
 
     A folder that does not exist yet must be written as a path, ``./modules``, so that a misspelt name makes none.
+
+    Args:
+        text: what names it.
+        configured: addresses by name.
+        named: whether a person named it, and not a lock: only then ``MODHUB_TOKEN`` is sent there.
+        private: whether a collection that is made there is shown to nobody else, where the registry can do that.
 
     Raises:
         UsageError: the text is none of them; the message lists the accepted forms.
@@ -45,11 +57,12 @@ def open_registry(text: str, *, configured: Mapping[str, str] | None = None) -> 
     """
     text = (configured or {}).get(text, text)
     scheme = SCHEME.match(text)
-    if scheme and scheme[1] in SCHEMES:
-        return SCHEMES[scheme[1]](text)
+    if scheme and scheme[1].lower() in SCHEMES:
+        backend = SCHEMES[scheme[1].lower()](text)
+        return backend.asked(named=named, private=private) if isinstance(backend, HuggingFaceBackend) else backend
     if scheme or not _is_path(text):
         raise _unknown(text, configured)
-    return DirectoryBackend(Path(text).expanduser())
+    return _at(Path(text).expanduser())
 
 
 def seed_folder() -> Path:
@@ -66,7 +79,7 @@ def seed_folder() -> Path:
 
 
 def _is_path(text: str) -> bool:
-    return text in (".", "..", "~") or any(mark in text for mark in "/\\") or (bool(text) and Path(text).is_dir())
+    return text in (".", "..", "~") or any(mark in text for mark in "/\\") or (bool(text) and Path(text).exists())
 
 
 def _open_folder(text: str) -> Backend:
@@ -74,7 +87,11 @@ def _open_folder(text: str) -> Backend:
     path = Path(url2pathname(address.path))
     if address.netloc not in ("", "localhost") or not path.is_absolute():
         raise UsageError(f"{text!r} is no address of a folder here; expected one like file:///srv/modules")
-    return DirectoryBackend(path)
+    return _at(path)
+
+
+def _at(path: Path) -> Backend:
+    return BundleBackend(path) if path.is_file() else DirectoryBackend(path)
 
 
 def _open_seed(text: str) -> Backend:
@@ -90,6 +107,9 @@ def _open_memory(text: str) -> Backend:
 
 SCHEMES: dict[str, Callable[[str], Backend]] = {
     "file": _open_folder,
+    "hf": HuggingFaceBackend.of_hub,
+    "http": HuggingFaceBackend.of_server,
+    "https": HuggingFaceBackend.of_server,
     "memory": _open_memory,
     "seed": _open_seed,
 }

@@ -38,6 +38,12 @@ class Query:
     min_f1: float | None = None
     parent: str | None = None
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags that the card of a collection has where it may hold such a package."""
+        capability = f"class:{slug(self.class_name)}" if self.class_name else None
+        return tuple(tag for tag in (capability, self.method) if tag)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:

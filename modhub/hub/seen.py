@@ -99,10 +99,19 @@ def collections(store: Store, registry: str) -> list[CollectionId]:
     Raises:
         StorageError: the store cannot be read.
     """
+    return sorted(CollectionId.parse(note.collection) for note in notes(store) if note.registry == registry)
+
+
+def notes(store: Store) -> list[Seen]:
+    """Return all notes of a store, damaged ones left out.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
     folder = store.root / "seen"
     with suppress(NotFound):
-        notes = [_read(folder / name) for name in fsops.list_folder(folder)]
-        return sorted(CollectionId.parse(note.collection) for note in notes if note and note.registry == registry)
+        found = [_read(folder / name) for name in fsops.list_folder(folder)]
+        return [note for note in found if note is not None]
     return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,13 +120,16 @@ class CountingBackend(MemoryBackend):
     def __init__(self, name: str = "memory:", *, remote: bool = False) -> None:
         super().__init__(name, remote=remote, append_only=True)
         self.asked: Counter[str] = Counter()
+        self.counting = threading.Lock()
 
     def head(self, collection: CollectionId) -> str | None:
-        self.asked["head"] += 1
+        with self.counting:
+            self.asked["head"] += 1
         return super().head(collection)
 
     def read(self, collection: CollectionId, path: str, *, revision: str | None, limit: int) -> bytes:
-        self.asked["read"] += 1
+        with self.counting:
+            self.asked["read"] += 1
         return super().read(collection, path, revision=revision, limit=limit)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from modhub.fsops import Content
     from modhub.spec.names import CollectionId
 
 CAT = PETS.package("cat")
@@ -32,7 +33,7 @@ class BusyBackend(MemoryBackend):
         self.others = others
 
     def commit(
-        self, collection: CollectionId, changes: Mapping[str, bytes], *, parent: str | None, message: str
+        self, collection: CollectionId, changes: Mapping[str, Content], *, parent: str | None, message: str
     ) -> str:
         if self.others:
             other = self.others.pop()
@@ -46,7 +47,7 @@ class ForgetfulBackend(MemoryBackend):
     """A registry whose answer to a commit is lost on the way."""
 
     def commit(
-        self, collection: CollectionId, changes: Mapping[str, bytes], *, parent: str | None, message: str
+        self, collection: CollectionId, changes: Mapping[str, Content], *, parent: str | None, message: str
     ) -> str:
         super().commit(collection, changes, parent=parent, message=message)
         raise HubError("connection lost")
