@@ -1,0 +1,3 @@
+"""How the tables came to be what they are, for alembic."""
+
+from __future__ import annotations
