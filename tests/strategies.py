@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from modhub.spec.digests import FileRecord, sha256
 from modhub.spec.index import Index, Release
-from modhub.spec.lock import Lock, LockedModule
+from modhub.spec.lock import Lock, LockedModule, Request
 from modhub.spec.manifest import ClassLabel, DataSource, Dependency, Manifest, Method, Metric, Parent, Runtime
 from modhub.spec.names import COLLECTION_FILES, WINDOWS_DEVICES, CollectionId, PackageId
 from modhub.spec.ports import Calibration, InputPort, OutputPort
@@ -187,6 +187,7 @@ manifests = st.builds(
     provides=capabilities,
     dependencies=dependency_lists,
     runtime=runtimes,
+    licenses=st.dictionaries(st.sampled_from(("code", "weights", "data")), st.sampled_from(LICENSES), max_size=2),
     parent=st.none() | parents,
     method=st.none() | methods,
     data=st.none() | sources,
@@ -224,6 +225,8 @@ def indexes(draw: st.DrawFn) -> Index:
     )
 
 
+origins = st.none() | st.sampled_from(("work", "./a folder", "hf://acme", "file:///srv/modules"))
+
 classes_wanted = st.builds(
     ClassRequirement,
     class_name=package_names,
@@ -231,12 +234,14 @@ classes_wanted = st.builds(
         {},
         optional={
             "method": st.sampled_from(("moda", "gradsplitter")),
-            "license": st.sampled_from(LICENSES),
+            "license": st.sampled_from((*LICENSES, "permissive", "weak-copyleft")),
             "min-f1": st.sampled_from(("0", "0.9", "1")),
             "max-size": st.sampled_from(("4096", "1.5MB", "2MiB")),
             "collection": collections.map(str),
+            "variant": st.sampled_from(("delta", "standalone")),
         },
     ),
+    origin=origins,
 )
 packages_wanted = st.builds(
     PackageRequirement,
@@ -244,11 +249,27 @@ packages_wanted = st.builds(
     specifier=specifiers.map(parse_specifier),
     variant=st.none() | st.sampled_from(("delta", "standalone")),
     sha256=st.none() | digests,
+    origin=origins,
 )
 paths_wanted = st.builds(
     PathRequirement, path=st.sampled_from(("./cat", "../a b/c", "/data/cat", "~/cat", "cat", "C:\\cat"))
 )
 requirements = classes_wanted | packages_wanted | paths_wanted
+
+
+lock_requests = st.builds(
+    Request,
+    prefer=st.sampled_from((None, "size")),
+    prerelease=st.none() | st.booleans(),
+    strategy=st.sampled_from((None, "union")),
+    apart=st.none() | st.booleans(),
+    calibrating=st.none() | st.booleans(),
+    licenses=st.none() | st.just(("MIT", "attribution")),
+    licence_conflicts=st.sampled_from((None, "warn")),
+    min_f1=st.none() | st.floats(0, 1),
+    max_size=st.none() | numbers,
+    onnxruntime=st.sampled_from((None, "1.31.1")),
+)
 
 
 @st.composite
@@ -269,6 +290,9 @@ def locks(draw: st.DrawFn) -> Lock:
             files=draw(st.lists(files, max_size=2).map(tuple)),
             depends=draw(chosen),
             parent=draw(st.none() | digests),
+            input=draw(st.none() | digests),
+            semantic=draw(st.sampled_from((None, "logit", "scores"))),
+            calibrated=draw(st.none() | st.booleans()),
             classes=draw(st.lists(lines, max_size=2).map(tuple)),
             license="MIT",
             why=draw(st.lists(lines, max_size=2).map(tuple)),
@@ -280,6 +304,7 @@ def locks(draw: st.DrawFn) -> Lock:
         version=draw(st.sampled_from(("1", "1.2"))),
         created_by=draw(lines),
         requirements=tuple(str(requirement) for requirement in draw(st.lists(requirements, max_size=3))),
+        request=draw(lock_requests),
         modules=tuple(modules),
         target=draw(runtimes),
         extra=draw(toml_extras),

@@ -52,12 +52,18 @@ class Candidate:
 class Catalog(Protocol):
     """Answers what exists. Both answers must stay the same during one call of `solve`."""
 
-    def releases(self, package: PackageId) -> Iterable[Candidate]:
-        """Return every release of a package, of one registry; nothing where there is no such package."""
+    def releases(self, package: PackageId, *, origin: str | None = None) -> Iterable[Candidate]:
+        """Return every release of a package, of one registry; nothing where there is no such package.
+
+        Without an origin that is the first registry that has the package's collection; otherwise the one named.
+        """
         ...
 
-    def providers(self, capability: str) -> Iterable[PackageId]:
-        """Return the packages with a release that provides a capability, such as ``class:cat``."""
+    def providers(self, capability: str, *, origin: str | None = None) -> Iterable[PackageId]:
+        """Return the packages with a release that provides a capability, such as ``class:cat``.
+
+        Without an origin those of all registries that are looked through; otherwise of the one named.
+        """
         ...
 
 
@@ -72,16 +78,20 @@ class Listing:
 
 
 class IndexCatalog:
-    """The catalog of some indexes that were read before; the first listing of a collection counts."""
+    """The catalog of some indexes that were read before.
+
+    The first listing of a collection counts, unless an origin names the registry of another.
+    """
 
     def __init__(self, listings: Iterable[Listing]) -> None:
-        self._listings: dict[CollectionId, Listing] = {}
+        self._listings: dict[str | None, dict[CollectionId, Listing]] = {None: {}}
         for listing in listings:
-            self._listings.setdefault(listing.collection, listing)
+            self._listings[None].setdefault(listing.collection, listing)
+            self._listings.setdefault(listing.registry, {}).setdefault(listing.collection, listing)
 
-    def releases(self, package: PackageId) -> tuple[Candidate, ...]:
+    def releases(self, package: PackageId, *, origin: str | None = None) -> tuple[Candidate, ...]:
         """Return every release of a package."""
-        listing = self._listings.get(package.collection)
+        listing = self._listings.get(origin, {}).get(package.collection)
         if listing is None:
             return ()
         return tuple(
@@ -89,11 +99,11 @@ class IndexCatalog:
             for release in listing.index.find(package.name)
         )
 
-    def providers(self, capability: str) -> tuple[PackageId, ...]:
+    def providers(self, capability: str, *, origin: str | None = None) -> tuple[PackageId, ...]:
         """Return the packages with a release that provides a capability, sorted."""
         found = {
             listing.collection.package(release.name)
-            for listing in self._listings.values()
+            for listing in self._listings.get(origin, {}).values()
             for release in listing.index.releases
             if capability in release.provides
         }

@@ -17,10 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modhub.resolver.nodes import Property, property_value
-from modhub.resolver.objections import objection
 from modhub.resolver.phrases import Fact, Phrase, listed, listed_versions
 from modhub.resolver.problem import Problem, Refutation
+from modhub.resolver.properties import Property, demand_on
 from modhub.resolver.relax import Suggestion, suggestions
 from modhub.resolver.unmet import dependency_phrase, unmet_facts
 from modhub.spec.requirements import PackageRequirement
@@ -34,13 +33,6 @@ if TYPE_CHECKING:
     from modhub.resolver.nodes import Node, Wanted
     from modhub.resolver.universe import Universe
     from modhub.spec.names import PackageId
-
-SUMMARIES = {
-    "input": "they take different inputs",
-    "runtime": "they need different operator sets",
-    "semantic": "their outputs mean different things",
-}
-OUTPUTS = {"scores": "scores, each class against the rest", "logits": "logits of classes against each other"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +69,12 @@ def explain(problem: Problem, refutation: Refutation) -> Conflict:
     """
     core, proof = _narrowed(problem, refutation)
     statements = list(_statements(problem.universe, core=core, proof=proof))
+    told = _facts(problem.universe, statements, core=core)
     unmet = [fact for requirement in core for fact in unmet_facts(problem.universe, requirement)]
     return Conflict(
         requirements=core,
         summary=_summary(statements) if len(core) > 1 else "",
-        facts=tuple(unmet or [*_allowances(problem.universe, core=core, proof=proof), *_facts(statements, core=core)]),
+        facts=tuple(unmet or [*_allowances(problem.universe, core=core, proof=proof), *told]),
         suggestions=suggestions(problem, core=core),
     )
 
@@ -120,34 +113,28 @@ def _is_excluded(candidate: Candidate, *, core: tuple[Wanted, ...], universe: Un
     return any(
         isinstance(wanted, PackageRequirement)
         and wanted.package == candidate.package
-        and objection(candidate, wanted, options=universe.options) is not None
+        and universe.objection(candidate, wanted) is not None
         for wanted in core
     )
 
 
 def _phrases(universe: Universe, candidate: Candidate, *, target: Node) -> list[Phrase]:
     if isinstance(target, Property):
-        return [_property_phrase(candidate, target)]
+        found = demand_on(candidate, target, options=universe.options)
+        return [found.phrase] if found else []
     collection = candidate.package.collection
     needed = [each for each in candidate.needs if each.package_in(collection) == target]
     return [dependency_phrase(universe, candidate, dependency=dependency) for dependency in needed]
-
-
-def _property_phrase(candidate: Candidate, node: Property) -> Phrase:
-    if node.name == "input":
-        return Phrase("takes", str(candidate.release.input))
-    value = property_value(candidate, node)
-    return Phrase("returns", OUTPUTS[value]) if node.name == "semantic" else Phrase("is", f"written in {value}")
 
 
 def _summary(statements: list[_Statement]) -> str:
     """Return in what the packages differ: the node that different packages want in different ways."""
     for target in dict.fromkeys(statement.target for statement in statements):
         said = [statement for statement in statements if statement.target == target]
-        if len({each.candidate.package for each in said}) > 1 and len({each.phrase for each in said}) > 1:
-            return (
-                SUMMARIES[target.name] if isinstance(target, Property) else f"they need different versions of {target}"
-            )
+        # Of a class no two packages say anything different: both score it.
+        differ = len({each.phrase for each in said}) > 1 or (isinstance(target, Property) and target.is_of_one)
+        if differ and len({each.candidate.package for each in said}) > 1:
+            return target.summary if isinstance(target, Property) else f"they need different versions of {target}"
     return ""
 
 
@@ -167,18 +154,19 @@ def _allowed(universe: Universe, wanted: PackageRequirement) -> list[str]:
     return [candidates[number].release.version for number in universe.satisfying(wanted)]
 
 
-def _facts(statements: list[_Statement], *, core: tuple[Wanted, ...]) -> list[Fact]:
+def _facts(universe: Universe, statements: list[_Statement], *, core: tuple[Wanted, ...]) -> list[Fact]:
     """Return the statements merged by package and phrase, in the order of the requirements and versions."""
-    merged: dict[tuple[PackageId, Phrase], dict[Version, None]] = {}
+    merged: dict[tuple[PackageId, str, Phrase], dict[Version, None]] = {}
     for each in statements:
-        merged.setdefault((each.candidate.package, each.phrase), {})[each.candidate.number] = None
+        place = universe.place(each.candidate)
+        merged.setdefault((each.candidate.package, place, each.phrase), {})[each.candidate.number] = None
     named = [wanted.package if isinstance(wanted, PackageRequirement) else None for wanted in core]
 
-    def position(item: tuple[tuple[PackageId, Phrase], dict[Version, None]]) -> tuple[int, PackageId, Version]:
+    def position(item: tuple[tuple[PackageId, str, Phrase], dict[Version, None]]) -> tuple[int, PackageId, Version]:
         package = item[0][0]
         return named.index(package) if package in named else len(named), package, min(item[1])
 
     return [
-        Fact(subject=str(package), versions=tuple(str(version) for version in sorted(versions)), phrase=phrase)
-        for (package, phrase), versions in sorted(merged.items(), key=position)
+        Fact(subject=str(package), versions=tuple(map(str, sorted(versions))), place=place, phrase=phrase)
+        for (package, place, phrase), versions in sorted(merged.items(), key=position)
     ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from modhub.resolver.options import REFUSE
 from modhub.resolver.phrases import Phrase, listed
+from modhub.spec.licences import LEVELS, permits, terms_of
 from modhub.spec.requirements import ClassRequirement, PackageRequirement, parse_share, parse_size
 from modhub.spec.versions import format_specifier, parse_specifier
 
@@ -17,19 +18,24 @@ if TYPE_CHECKING:
     from modhub.resolver.catalog import Candidate
     from modhub.resolver.options import Options, Policy
     from modhub.spec.index import Release
+    from modhub.spec.provenance import Runtime
 
 
 def general_objection(candidate: Candidate, *, options: Options) -> Phrase | None:
     """Return why nobody may choose a release, or none: it is yanked, or the policy forbids it."""
     if candidate.release.yanked is not None and not is_pinned(candidate, options=options):
         return Phrase("is", f"yanked ({candidate.release.yanked})" if candidate.release.yanked else "yanked")
+    if options.compatible and (phrase := _derivation_objection(candidate.release, policy=options.policy)):
+        return phrase
     return policy_objection(candidate.release, policy=options.policy)
 
 
 def policy_objection(release: Release, *, policy: Policy) -> Phrase | None:
     """Return what the policy has against a release, or none."""
-    if policy.licenses is not None and not permits(release.license, allowed=policy.licenses):
-        return Phrase("is", f"licensed {release.license}, which the policy does not allow")
+    if policy.licenses is not None and not permits(release.terms, allowed=policy.licenses):
+        return Phrase("is", f"licensed {release.terms}, which the policy does not allow")
+    if policy.runtime is not None and (phrase := _runtime_objection(release.runtime, newest=policy.runtime)):
+        return phrase
     if policy.onnxruntime is not None:
         needed = parse_specifier(release.runtime.onnxruntime)
         if not needed.contains(policy.onnxruntime, prereleases=True):
@@ -50,9 +56,9 @@ def objection(
         return Phrase("is", f"outside {format_specifier(specifier)}")
     if requirement.sha256 is not None and requirement.sha256 != release.manifest.sha256:
         return Phrase("has", f"the digest {release.manifest.sha256}")
-    if requirement.variant is not None and requirement.variant not in release.forms:
-        return Phrase("comes", f"as {listed(sorted(release.forms))} only")
-    return early_objection(candidate, options=options, specifier=specifier)
+    return _variant_objection(release, variant=requirement.variant) or early_objection(
+        candidate, options=options, specifier=specifier
+    )
 
 
 def early_objection(candidate: Candidate, *, options: Options, specifier: SpecifierSet | None = None) -> Phrase | None:
@@ -69,42 +75,6 @@ def is_pinned(candidate: Candidate, *, options: Options) -> bool:
     return options.pins.get(candidate.package) == candidate.release.version
 
 
-def permits(expression: str, *, allowed: frozenset[str]) -> bool:
-    """Return whether a licence expression can be met with some SPDX identifiers: any of an OR, all of an AND.
-
-    >>> permits("MIT AND (Apache-2.0 OR GPL-3.0-only)", allowed=frozenset({"MIT", "Apache-2.0"}))
-    True
-    """
-    tokens = re.findall(r"[()]|[^\s()]+(?: WITH [^\s()]+)?", expression)
-    return _any_of(tokens, allowed=allowed)
-
-
-def _any_of(tokens: list[str], *, allowed: frozenset[str]) -> bool:
-    """Read alternatives off the front of the tokens; in SPDX, AND binds closer than OR."""
-    answer = _all_of(tokens, allowed=allowed)
-    while tokens and tokens[0] == "OR":
-        tokens.pop(0)
-        answer |= _all_of(tokens, allowed=allowed)
-    return answer
-
-
-def _all_of(tokens: list[str], *, allowed: frozenset[str]) -> bool:
-    answer = _one(tokens, allowed=allowed)
-    while tokens and tokens[0] == "AND":
-        tokens.pop(0)
-        answer &= _one(tokens, allowed=allowed)
-    return answer
-
-
-def _one(tokens: list[str], *, allowed: frozenset[str]) -> bool:
-    token = tokens.pop(0)
-    if token != "(":  # noqa: S105
-        return token in allowed
-    answer = _any_of(tokens, allowed=allowed)
-    tokens.pop(0)
-    return answer
-
-
 def _option_objections(candidate: Candidate, requirement: ClassRequirement) -> Iterator[Phrase]:
     release, options = candidate.release, requirement.options
     if requirement.capability not in release.provides:
@@ -113,11 +83,41 @@ def _option_objections(candidate: Candidate, requirement: ClassRequirement) -> I
         yield Phrase("is", f"outside {options['collection']}")
     if "method" in options and release.method != options["method"]:
         yield Phrase("is", f"made by {release.method or 'an unnamed method'}, not {options['method']}")
-    if "license" in options and release.license != options["license"]:
-        yield Phrase("is", f"licensed {release.license}, not {options['license']}")
+    if "license" in options and not _is_licensed(release, asked=options["license"]):
+        yield Phrase("is", f"licensed {release.terms}, not {options['license']}")
     least = parse_share(options["min-f1"]) if "min-f1" in options else None
     most = parse_size(options["max-size"]) if "max-size" in options else None
-    yield from filter(None, (_f1_objection(release, least=least), _size_objection(release, most=most)))
+    variant = _variant_objection(release, variant=requirement.variant)
+    yield from filter(None, (_f1_objection(release, least=least), _size_objection(release, most=most), variant))
+
+
+def _is_licensed(release: Release, *, asked: str) -> bool:
+    return release.license == asked or (asked in LEVELS and permits(release.terms, allowed=frozenset({asked})))
+
+
+def _variant_objection(release: Release, *, variant: str | None) -> Phrase | None:
+    if variant is None or variant in release.forms:
+        return None
+    return Phrase("comes", f"as {listed(sorted(release.forms))} only")
+
+
+def _derivation_objection(release: Release, *, policy: Policy) -> Phrase | None:
+    if policy.licence_conflicts != REFUSE or not terms_of(release.terms).no_derivatives:
+        return None
+    return Phrase("is", f"licensed {release.terms}, which forbids derived works, and a composed model is one")
+
+
+def _runtime_objection(needed: Runtime, *, newest: Runtime) -> Phrase | None:
+    """Return what a release needs that the runtime lacks: an operator set, or how the graph is written."""
+    for domain, version in sorted(needed.opset.items()):
+        known = newest.opset.get(domain)
+        if known is None:
+            return Phrase("needs", f"the operators of {domain}, which the runtime does not have")
+        if version > known:
+            return Phrase("needs", f"the operator set {domain or 'ai.onnx'} {version}, and the runtime has {known}")
+    if needed.ir_version > newest.ir_version:
+        return Phrase("needs", f"ONNX IR {needed.ir_version}, and the runtime reads {newest.ir_version}")
+    return None
 
 
 def _f1_objection(release: Release, *, least: float | None) -> Phrase | None:

@@ -16,6 +16,8 @@ PLURALS = {
     "comes": "come",
     "returns": "return",
     "provides": "provide",
+    "scores": "score",
+    "lies": "lie",
 }
 
 LISTED = 4
@@ -32,16 +34,21 @@ class Phrase:
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """A phrase that holds for some versions of a package, oldest first, or for a subject without versions."""
+    """A phrase that holds for some versions of a package, oldest first, or for a subject without versions.
+
+    `place` is the registry that they lie in, where that has to be said.
+    """
 
     subject: str
     versions: tuple[str, ...] = ()
+    place: str = ""
     phrase: Phrase
 
     def __str__(self) -> str:
         """Return the sentence, without a full stop."""
         verb = PLURALS[self.phrase.verb] if len(self.versions) > 1 else self.phrase.verb
-        return " ".join(filter(None, (self.subject, listed_versions(self.versions), verb, self.phrase.rest)))
+        place = f"of {self.place}" if self.place else ""
+        return " ".join(filter(None, (self.subject, listed_versions(self.versions), place, verb, self.phrase.rest)))
 
 
 def listed(items: Sequence[str], *, word: str = "and") -> str:

@@ -64,7 +64,7 @@ class Problem:
 
     def __init__(self, universe: Universe, requirements: Sequence[Requirement]) -> None:
         self.universe = universe
-        self.requirements = tuple(_wanted(requirement) for requirement in requirements)
+        self.requirements = wanted(requirements)
 
     def solve(self) -> Choice | Refutation:
         """Return an answer, or the proof that there is none.
@@ -97,10 +97,18 @@ class Problem:
         )
 
 
-def _wanted(requirement: Requirement) -> Wanted:
-    if isinstance(requirement, PathRequirement):
-        raise UsageError(f"{requirement} is a path: read the package, no registry can be asked for it")
-    return requirement
+def wanted(requirements: Sequence[Requirement]) -> tuple[Wanted, ...]:
+    """Return requirements that a catalog can answer.
+
+    Raises:
+        UsageError: one is a path.
+    """
+    found: list[Wanted] = []
+    for requirement in requirements:
+        if isinstance(requirement, PathRequirement):
+            raise UsageError(f"{requirement} is a path: read the package, no registry can be asked for it")
+        found.append(requirement)
+    return tuple(found)
 
 
 def _refutation(provider: Provider, error: ResolutionError) -> Refutation:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from nab_resolver.ranges import Range
 from nab_resolver.resolver import BaseProvider
 
-from modhub.resolver.nodes import PROPERTIES, Node, Property, Slot, property_value
+from modhub.resolver.nodes import Node, Slot
+from modhub.resolver.properties import Property, demands
 from modhub.resolver.ranking import Ranking
+from modhub.resolver.runtimes import intervals
 from modhub.spec.names import PackageId
 from modhub.spec.requirements import ClassRequirement, PackageRequirement
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from modhub.resolver.catalog import Candidate
     from modhub.resolver.nodes import Wanted
+    from modhub.resolver.properties import Demand
     from modhub.resolver.universe import Universe
 
 Dependencies: TypeAlias = "Mapping[Node, Range[int]]"
@@ -33,7 +36,8 @@ class Provider(BaseProvider[Node, int]):
         slots = [wanted for wanted in requirements if isinstance(wanted, ClassRequirement)]
         self._slots = {Slot(wanted): universe.providers(wanted) for wanted in slots}
         self._ranking = Ranking(self._slots.values(), options=universe.options)
-        self._values: dict[Property, dict[str, int]] = {node: {} for node in PROPERTIES}
+        self._values: dict[Property, dict[str, int]] = {}
+        self._bounds: dict[Property, set[int]] = {}
         self._dependencies: dict[tuple[Node, int], Dependencies] = {}
         self._runs: dict[tuple[Node, int], Range[int]] = {}
         self._decided: Mapping[Node, int] = {}
@@ -57,7 +61,8 @@ class Provider(BaseProvider[Node, int]):
     def choose_version(self, package: Node, version_range: RangeProtocol[int]) -> int | None:
         """Return the version to try first: the pinned one, the best provider of a class, the newest of a package."""
         if isinstance(package, Property):
-            return next((value for value in self._values[package].values() if value in version_range), None)
+            known = sorted(self._bounds.get(package, ())) or self._values.get(package, {}).values()
+            return next((value for value in known if value in version_range), None)
         allowed = [pair for pair in enumerate(self.candidates(package)) if pair[0] in version_range]
         if not allowed:
             return None
@@ -84,10 +89,15 @@ class Provider(BaseProvider[Node, int]):
         version_range: RangeProtocol[int],
         conflict_counts: Mapping[Node, int],
         culprit_counts: Mapping[Node, int] | None = None,
-    ) -> tuple[bool, int]:
-        """Return when to decide on a node: slots last, so that the bases in use are known."""
+    ) -> tuple[bool, int, int]:
+        """Return when to decide on a node: slots last, so that the bases in use are known.
+
+        Of packages first those to upgrade, then the pinned ones, so that whatever moves is neither.
+        """
         del version_range, culprit_counts
-        return isinstance(package, Slot), -conflict_counts.get(package, 0)
+        options = self.universe.options
+        turn = 0 if package in options.upgrading else 1 if package in options.pins else 2
+        return isinstance(package, Slot), turn, -conflict_counts.get(package, 0)
 
     def widen_decision(self, package: Node, version: int) -> Range[int] | None:
         """Return the consecutive versions of a package that have the very same dependencies."""
@@ -122,8 +132,9 @@ class Provider(BaseProvider[Node, int]):
         candidate = self.candidate(node, version)
         if candidate is None:
             return
-        if self.universe.options.compatible and (isinstance(node, Slot) or node in self._named):
-            yield from ((each, self._value(candidate, each)) for each in PROPERTIES)
+        if isinstance(node, Slot) or node in self._named:
+            for demand in demands(candidate, options=self.universe.options):
+                yield demand.property, self._accepted(demand)
         if isinstance(node, Slot):
             yield candidate.package, Range.singleton(self.universe.number(candidate))
             return
@@ -133,9 +144,15 @@ class Provider(BaseProvider[Node, int]):
                 numbers(self.universe.fulfilling(dependency, of=candidate)),
             )
 
-    def _value(self, candidate: Candidate, node: Property) -> Range[int]:
-        values = self._values[node]
-        return Range.singleton(values.setdefault(property_value(candidate, node), len(values)))
+    def _accepted(self, demand: Demand) -> Range[int]:
+        """Return the values of a property that a part accepts, as the solver counts them."""
+        if isinstance(demand.accepted, frozenset):
+            values = self._values.setdefault(demand.property, {})
+            return numbers(sorted(values.setdefault(value, len(values)) for value in sorted(demand.accepted)))
+        found = intervals(demand.accepted)
+        bounds = self._bounds.setdefault(demand.property, {0})
+        bounds.update(bound for low, high in found for bound in (low, high + 1))
+        return Range(tuple((low, True, high, True) for low, high in found))
 
 
 def numbers(versions: Iterable[int]) -> Range[int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from modhub.resolver.objections import policy_objection
 from modhub.resolver.options import Policy
+from modhub.resolver.phrases import listed
 from modhub.resolver.problem import Choice, Problem, Refutation
 from modhub.resolver.universe import Universe
 from modhub.spec.requirements import ClassRequirement, PackageRequirement
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from modhub.resolver.catalog import Candidate
     from modhub.resolver.nodes import Wanted
+    from modhub.resolver.options import Options
 
 MOST_TRIED = 6
 """Requirements of a conflict that are relaxed. Larger conflicts are rare, and every trial is a search."""
@@ -31,14 +33,18 @@ class Suggestion:
         use: what to ask for; nothing where leaving the old requirement out is the change.
         instead_of: the requirement to replace.
         outcome: the release that it then gets.
+        note: a change of something else than a requirement, in words.
     """
 
-    use: str
-    instead_of: str
+    use: str = ""
+    instead_of: str = ""
     outcome: str = ""
+    note: str = ""
 
     def __str__(self) -> str:
         """Return the change in words."""
+        if self.note:
+            return self.note
         change = f"{self.use} instead of {self.instead_of}" if self.use else f"leaving out {self.instead_of}"
         return f"{change} ({self.outcome})" if self.outcome else change
 
@@ -51,26 +57,29 @@ def suggestions(problem: Problem, *, core: tuple[Wanted, ...]) -> tuple[Suggesti
     """
     tried = core[:MOST_TRIED]
     found = [each for wanted in tried if (each := next(_relaxations(problem, wanted), None))]
-    found += _policy_suggestion(problem)
-    if found or set(problem.requirements) == {*core[:1]}:
-        return tuple(found)
-    return tuple(
-        Suggestion(use="", instead_of=str(wanted)) for wanted in tried if _without(problem, wanted) is not None
-    )
+    found += _policy_suggestions(problem)
+    if not found and set(problem.requirements) != {*core[:1]}:
+        found = [Suggestion(instead_of=str(wanted)) for wanted in tried if _without(problem, wanted) is not None]
+    return (*found, *_apart(problem))
 
 
 def _relaxations(problem: Problem, wanted: Wanted) -> Iterator[Suggestion]:
     """Yield changes to one requirement that work, the smallest first."""
     if isinstance(wanted, ClassRequirement):
-        plain = ClassRequirement(class_name=wanted.class_name)
+        plain = ClassRequirement(class_name=wanted.class_name, origin=wanted.origin)
         if plain != wanted and (part := _instead(problem, wanted, use=plain)):
             yield Suggestion(use=str(plain), instead_of=str(wanted), outcome=str(part))
         return
-    any_version = PackageRequirement(package=wanted.package)
-    early = PackageRequirement(package=wanted.package, specifier=parse_specifier(">=0.0.0a0"))
+    any_version = PackageRequirement(package=wanted.package, origin=wanted.origin)
+    early = PackageRequirement(package=wanted.package, specifier=parse_specifier(">=0.0.0a0"), origin=wanted.origin)
     for relaxed in (any_version, early):
         if relaxed != wanted and (part := _instead(problem, wanted, use=relaxed)):
-            yield Suggestion(use=f"{wanted.package}=={part.release.version}", instead_of=str(wanted))
+            exact = dataclasses.replace(relaxed, specifier=parse_specifier(f"=={part.release.version}"))
+            yield Suggestion(use=str(exact), instead_of=str(wanted))
+    for origin in problem.universe.origins(wanted.package.collection):
+        moved = dataclasses.replace(wanted, origin=origin)
+        if moved not in problem.requirements and (part := _instead(problem, wanted, use=moved)):
+            yield Suggestion(use=str(moved), instead_of=str(wanted), outcome=str(part))
     for plain in _classes(problem, wanted):
         if part := _instead(problem, wanted, use=plain):
             yield Suggestion(use=str(plain), instead_of=str(wanted), outcome=str(part))
@@ -81,7 +90,7 @@ def _classes(problem: Problem, wanted: PackageRequirement) -> list[ClassRequirem
     candidates = problem.universe.candidates(wanted.package)
     provided = candidates[-1].release.provides if candidates else ()
     classes = [capability.removeprefix("class:") for capability in provided if capability.startswith("class:")]
-    return [ClassRequirement(class_name=classes[0])] if len(classes) == 1 else []
+    return [ClassRequirement(class_name=classes[0], origin=wanted.origin)] if len(classes) == 1 else []
 
 
 def _instead(problem: Problem, wanted: Wanted, *, use: Wanted) -> Candidate | None:
@@ -102,17 +111,47 @@ def _without(problem: Problem, wanted: Wanted) -> Choice | None:
     return answer if isinstance(answer, Choice) else None
 
 
-def _policy_suggestion(problem: Problem) -> list[Suggestion]:
-    """Return what the policy would have to allow, where it alone stands in the way."""
+def _policy_suggestions(problem: Problem) -> list[Suggestion]:
+    """Return which part of the policy alone stands in the way; all of it where several do."""
     options = problem.universe.options
-    if options.policy == Policy():
-        return []
-    free = Universe(problem.universe.catalog, options=dataclasses.replace(options, policy=Policy()))
-    answer = Problem(free, problem.requirements).solve()
-    if not isinstance(answer, Choice):
-        return []
-    refused = [each for each in answer.candidates.values() if policy_objection(each.release, policy=options.policy)]
-    return [
-        Suggestion(use=f"a policy that allows {each}", instead_of="this one")
-        for each in sorted(refused, key=str)[:MOST_TRIED]
-    ]
+    policy, none = options.policy, Policy()
+    parts = {
+        "min_f1": f"a min-f1 below {policy.min_f1 or 0:g}",
+        "max_size": f"a max-size above {policy.max_size or 0}",
+        "licenses": "allowing more licences",
+        "onnxruntime": f"another onnxruntime than {policy.onnxruntime}",
+    }
+    active = [name for name in parts if getattr(policy, name) != getattr(none, name)]
+    for name in active:
+        freed = dataclasses.replace(policy, **{name: getattr(none, name)})
+        if answer := _under(problem, dataclasses.replace(options, policy=freed)):
+            text = _allowing(answer, policy=policy) if name == "licenses" else parts[name]
+            return [Suggestion(note=f"{text} ({_refused(answer, policy=policy)})")]
+    freed = dataclasses.replace(policy, **{name: getattr(none, name) for name in active})
+    answer = _under(problem, dataclasses.replace(options, policy=freed)) if len(active) > 1 else None
+    return [Suggestion(note=f"another policy ({_refused(answer, policy=policy)})")] if answer else []
+
+
+def _apart(problem: Problem) -> list[Suggestion]:
+    """Return that modules which do not fit into one model can be had apart, where that is so."""
+    options = problem.universe.options
+    answer = _under(problem, dataclasses.replace(options, compatible=False)) if options.compatible else None
+    return [Suggestion(note="--apart, where they need not fit into one model")] if answer else []
+
+
+def _under(problem: Problem, options: Options) -> Choice | None:
+    """Return the answer under other options, or none."""
+    universe = Universe(problem.universe.catalog, options=options, requirements=problem.requirements)
+    answer = Problem(universe, problem.requirements).solve()
+    return answer if isinstance(answer, Choice) else None
+
+
+def _allowing(answer: Choice, *, policy: Policy) -> str:
+    refused = [each.release for each in answer.candidates.values() if policy_objection(each.release, policy=policy)]
+    return f"allowing {listed(sorted({release.terms for release in refused}))} too"
+
+
+def _refused(answer: Choice, *, policy: Policy) -> str:
+    """Return the releases of an answer that a policy refuses, in words."""
+    found = [str(each) for each in answer.candidates.values() if policy_objection(each.release, policy=policy)]
+    return listed(found if len(found) <= MOST_TRIED else [*found[:MOST_TRIED], "others"])

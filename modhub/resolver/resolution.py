@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modhub.resolver.forms import DELTA, plan_forms
-from modhub.spec.lock import Lock, LockedModule
-from modhub.spec.requirements import PackageRequirement
+from modhub.spec.lock import Lock, LockedModule, Request
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from modhub.resolver.catalog import Candidate
     from modhub.spec.names import PackageId
     from modhub.spec.provenance import Runtime
-    from modhub.spec.requirements import ClassRequirement
+    from modhub.spec.requirements import ClassRequirement, PackageRequirement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,9 @@ class Resolution:
         """Return what asked for a package: requirements in their order, then releases that need it, sorted."""
         return (*self._asking(package), *map(str, self._needing(package)))
 
-    def lock(self, *, created_by: str, target: Runtime, cached: Collection[str] = ()) -> Lock:
+    def lock(
+        self, *, created_by: str, target: Runtime, request: Request | None = None, cached: Collection[str] = ()
+    ) -> Lock:
         """Return the lock that pins these releases, each in the form that makes for the fewest bytes to fetch.
 
         A base that no delta needs, because every module travels whole, is left out.
@@ -46,6 +47,7 @@ class Resolution:
         Args:
             created_by: the program that writes the lock.
             target: what is to run the answer.
+            request: how the requirements were to be satisfied.
             cached: digests of files that need no fetching.
         """
         forms = plan_forms(self, cached=cached)
@@ -53,16 +55,15 @@ class Resolution:
         return Lock(
             created_by=created_by,
             requirements=tuple(str(requirement) for requirement in self.requirements),
+            request=request or Request(),
             modules=tuple(sorted(modules, key=lambda module: module.name)),
             target=target,
         )
 
     def form_asked(self, package: PackageId) -> str | None:
         """Return the form that a requirement asks for as a variant, or none."""
-        wanted = (
-            each for each in self.requirements if isinstance(each, PackageRequirement) and each.package == package
-        )
-        return next((each.variant for each in wanted if each.variant), None)
+        pairs = zip(self.requirements, self.parts, strict=True)
+        return next((each.variant for each, part in pairs if part.package == package and each.variant), None)
 
     def _asking(self, package: PackageId) -> tuple[str, ...]:
         pairs = zip(self.requirements, self.parts, strict=True)
@@ -86,7 +87,10 @@ class Resolution:
             files=release.forms[form],
             depends=tuple(sorted(f"{child}=={self.chosen[child].release.version}" for child in needed)),
             parent=release.parent,
+            input=release.input.key(),
+            semantic=release.semantic,
+            calibrated=release.calibrated,
             classes=release.classes,
-            license=release.license,
+            license=release.terms,
             why=(*self._asking(package), *map(str, needing)),
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from modhub.resolver.explain import Conflict, explain
 from modhub.resolver.options import Options, Policy
-from modhub.resolver.problem import Problem, Refutation
+from modhub.resolver.problem import Problem, Refutation, wanted
 from modhub.resolver.resolution import Resolution
 from modhub.resolver.universe import Universe
 
@@ -33,7 +33,8 @@ def solve(
         UsageError: a requirement is a path.
         ResolveError: the search took too long.
     """
-    problem = Problem(Universe(catalog, options=options or Options()), requirements)
+    universe = Universe(catalog, options=options or Options(), requirements=wanted(requirements))
+    problem = Problem(universe, requirements)
     answer = problem.solve()
     if isinstance(answer, Refutation):
         return explain(problem, answer)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modhub.resolver.objections import objection
 from modhub.resolver.phrases import Fact, Phrase
 from modhub.spec.requirements import ClassRequirement
 from modhub.spec.versions import parse_specifier
@@ -24,7 +23,7 @@ def unmet_facts(universe: Universe, requirement: Wanted) -> list[Fact]:
     if isinstance(requirement, ClassRequirement):
         if universe.providers(requirement):
             return []
-        packages = sorted(universe.catalog.providers(requirement.capability))
+        packages = sorted(universe.catalog.providers(requirement.capability, origin=requirement.origin))
         missing = Fact(subject="nothing", phrase=Phrase("provides", requirement.capability))
     else:
         if universe.satisfying(requirement):
@@ -40,6 +39,8 @@ def dependency_phrase(universe: Universe, candidate: Candidate, *, dependency: D
     package = dependency.package_in(candidate.package.collection)
     exact = dependency.version.removeprefix("==")
     need = f"{package} {exact}" if exact != dependency.version else f"{package}{dependency.version}"
+    if dependency.is_local and (place := universe.place(candidate)):
+        need += f" of {place}"
     problem = _dependency_problem(universe, candidate, dependency=dependency)
     rest = f"{need}, which {problem.verb} {problem.rest}" if problem else need
     known = [*universe.candidates(package), *(each for each, _ in universe.refused(package))]
@@ -51,7 +52,9 @@ def _dependency_problem(universe: Universe, candidate: Candidate, *, dependency:
     if universe.fulfilling(dependency, of=candidate):
         return None
     package, specifier = dependency.package_in(candidate.package.collection), parse_specifier(dependency.version)
-    judged = [(each, universe.dependency_objection(each, dependency)) for each in universe.candidates(package)]
+    judged = [
+        (each, universe.dependency_objection(each, dependency, of=candidate)) for each in universe.candidates(package)
+    ]
     judged += universe.refused(package)
     near = [phrase for each, phrase in judged if phrase and specifier.contains(each.number, prereleases=True)]
     return near[-1] if near else Phrase("is", "not there")
@@ -62,7 +65,7 @@ def _judged(universe: Universe, package: PackageId, *, requirement: Wanted) -> I
     for candidate, general in sorted([*eligible, *universe.refused(package)], key=lambda pair: pair[0].number):
         if isinstance(requirement, ClassRequirement) and requirement.capability not in candidate.release.provides:
             continue
-        phrase = objection(candidate, requirement, options=universe.options) or general
+        phrase = universe.objection(candidate, requirement) or general
         if phrase is not None:
             yield candidate, phrase
 

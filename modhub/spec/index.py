@@ -31,7 +31,15 @@ from modhub.spec.document import (
     table_of,
     text,
 )
-from modhub.spec.manifest import check_capabilities, check_forms, check_release, check_time, union_of_files
+from modhub.spec.licences import all_of
+from modhub.spec.manifest import (
+    check_capabilities,
+    check_forms,
+    check_licenses,
+    check_release,
+    check_time,
+    union_of_files,
+)
 from modhub.spec.ports import SEMANTICS, InputPort
 from modhub.spec.provenance import Dependency, Metric, Runtime
 from modhub.spec.versions import parse_version
@@ -70,6 +78,7 @@ class Release:
     kind: str
     summary: str
     license: str
+    licenses: Mapping[str, str] = field(default_factory=dict, hash=False)
     created: str
     manifest: FileRecord
     forms: Mapping[str, tuple[FileRecord, ...]] = field(hash=False)
@@ -90,6 +99,7 @@ class Release:
     def __post_init__(self) -> None:
         """Check what a type cannot say."""
         check_release(kind=self.kind, name=self.name, version=self.version, license=self.license)
+        check_licenses(self.licenses)
         check_time(self.created, where="created")
         check_capabilities(self.provides)
         check_forms(self.forms)
@@ -107,6 +117,11 @@ class Release:
     def number(self) -> Version:
         """The version as a value that compares."""
         return parse_version(self.version)
+
+    @property
+    def terms(self) -> str:
+        """The licence expression of the whole release: that of the package and those of its parts."""
+        return all_of((self.license, *self.licenses.values())) if self.licenses else self.license
 
     @property
     def size(self) -> int:
@@ -127,6 +142,7 @@ class Release:
             kind=manifest.kind,
             summary=manifest.summary,
             license=manifest.license,
+            licenses=manifest.licenses,
             created=manifest.created,
             manifest=FileRecord.of(MANIFEST_FILE, data=manifest_bytes),
             forms=manifest.forms,
@@ -156,6 +172,7 @@ class Release:
             kind=fields.required("kind", text),
             summary=fields.required("summary", text),
             license=fields.required("license", text),
+            licenses=fields.optional("licenses", table_of(text), {}),
             created=fields.required("created", text),
             manifest=fields.required("manifest", FileRecord.from_dict),
             forms=fields.required("forms", table_of(list_of(FileRecord.from_dict))),
@@ -182,6 +199,7 @@ class Release:
             "kind": self.kind,
             "summary": self.summary,
             "license": self.license,
+            "licenses": dict(self.licenses) or None,
             "created": self.created,
             "manifest": self.manifest.to_dict(),
             "forms": {form: [file.to_dict() for file in files] for form, files in self.forms.items()},

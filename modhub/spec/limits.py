@@ -20,6 +20,9 @@ SITE_POSITIONS = 1 << 24
 LOCK_BYTES = 16 << 20
 """`modhub.lock`. One locked module takes about 1 KiB."""
 
+RECIPE_BYTES = 1 << 20
+"""`modhub.toml`. People write a few hundred bytes; a thousand requirements take about 60 KiB."""
+
 DOCUMENT_DEPTH = 32
 """Nesting of JSON and TOML. Ours need 6; the libraries crash somewhere above 1,000."""
 

@@ -29,6 +29,7 @@ from modhub.spec.document import (
     table_of,
     text,
 )
+from modhub.spec.licences import all_of
 from modhub.spec.names import PACKAGE_NAME, check_package_name
 from modhub.spec.ports import InputPort, OutputPort
 from modhub.spec.provenance import ClassLabel, DataSource, Dependency, Method, Metric, Parent, Runtime
@@ -52,6 +53,7 @@ __all__ = [
 
 FORMAT = "modhub/manifest@1"
 KINDS = ("base", "module", "composite")
+LICENSED_PARTS = ("code", "weights", "data")
 CAPABILITY = re.compile(rf"[a-z]+:{PACKAGE_NAME.pattern}")
 TIMESTAMP = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?Z")
 
@@ -62,6 +64,7 @@ class Manifest:
 
     Args:
         license: an SPDX expression in canonical form.
+        licenses: those of some parts, ``code``, ``weights`` or ``data``, where they have others than the whole.
         created: when it was packed, RFC 3339 in UTC.
         provides: capabilities, such as ``class:cat``.
         forms: how the weights travel: ``delta`` or ``standalone``, each with its files.
@@ -78,6 +81,7 @@ class Manifest:
     version: str
     summary: str
     license: str
+    licenses: Mapping[str, str] = field(default_factory=dict, hash=False)
     homepage: str | None = None
     authors: tuple[str, ...] = ()
     created: str
@@ -99,6 +103,7 @@ class Manifest:
         """Check what a type cannot say."""
         check_format(self.format, expected=FORMAT)
         check_release(kind=self.kind, name=self.name, version=self.version, license=self.license)
+        check_licenses(self.licenses)
         check_capabilities(self.provides)
         check_forms(self.forms)
         if self.card is not None:
@@ -111,6 +116,11 @@ class Manifest:
         _check_unique([dependency.package for dependency in self.dependencies], where="dependencies")
         if "delta" in self.forms and not self.dependencies:
             raise FormatError("a delta is masks over a base, so the base must be a dependency", where="dependencies")
+
+    @property
+    def terms(self) -> str:
+        """The licence expression of the whole package: that of the package and those of its parts."""
+        return all_of((self.license, *self.licenses.values())) if self.licenses else self.license
 
     @property
     def files(self) -> tuple[FileRecord, ...]:
@@ -132,6 +142,7 @@ class Manifest:
             version=fields.required("version", text),
             summary=fields.required("summary", text),
             license=fields.required("license", text),
+            licenses=fields.optional("licenses", table_of(text), {}),
             homepage=fields.optional("homepage", text),
             authors=fields.optional("authors", list_of(text), ()),
             created=fields.required("created", text),
@@ -159,6 +170,7 @@ class Manifest:
             "version": self.version,
             "summary": self.summary,
             "license": self.license,
+            "licenses": dict(self.licenses) or None,
             "homepage": self.homepage,
             "authors": list(self.authors),
             "created": self.created,
@@ -219,6 +231,21 @@ def check_license(expression: str) -> None:
         raise FormatError(problem, where="license") from error
     if canonical != expression:
         raise FormatError(f"expected {shown(canonical)}, got {shown(expression)}", where="license")
+
+
+def check_licenses(licenses: Mapping[str, str]) -> None:
+    """Check the SPDX licence expressions of a package's parts.
+
+    Raises:
+        FormatError: there is no such part, or its expression is none; `where` is ``licenses`` or starts with it.
+    """
+    for part, expression in licenses.items():
+        if part not in LICENSED_PARTS:
+            raise FormatError(f"expected {', '.join(LICENSED_PARTS)}; got {shown(part)}", where="licenses")
+        try:
+            check_license(expression)
+        except FormatError as error:
+            raise FormatError(error.problem, where=f"licenses.{part}") from error
 
 
 def check_time(text: str, *, where: str) -> None:

@@ -7,8 +7,15 @@
 ``acme/pets/cat@sha256:HEX``             exactly this manifest
 ``class:cat``                            any module that scores this class
 ``class:cat[method=moda,license=MIT]``   with conditions
+``acme/pets/cat>=1.2 @ ./registry``      from this registry and no other: an address, a folder, a name
 ``./cat``, ``/data/cat``, ``path:cat``   a package or collection on disk
 ======================================== ==============================================================
+
+Conditions on a class: ``method``, ``license`` (an SPDX expression, or a level of `modhub.spec.licences.LEVELS` that it
+may not exceed), ``collection``, ``min-f1``, ``max-size``, ``variant``.
+
+Without an origin a name is looked up in the registries in their order, and the first that has its collection counts;
+with one it is looked up there alone.
 
 Law: ``parse_requirement(str(r)) == r``.
 """
@@ -24,7 +31,8 @@ from packaging.specifiers import SpecifierSet
 from modhub.errors import FormatError, InvalidRequirement
 from modhub.spec import limits
 from modhub.spec.digests import is_sha256
-from modhub.spec.document import shown
+from modhub.spec.document import UNSAFE, shown
+from modhub.spec.licences import LEVELS
 from modhub.spec.manifest import check_license
 from modhub.spec.names import CollectionId, PackageId, check_package_name, slug
 from modhub.spec.versions import format_specifier, parse_specifier
@@ -44,6 +52,7 @@ SIZE = re.compile(r"(?P<number>[0-9]{1,15}(\.[0-9]{1,3})?)\s*(?P<unit>[kMG]?i?B)
 UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "kiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 PATH_STARTS = ("./", "../", "/", "~")
 PATH_PREFIX = "path:"
+ORIGIN = re.compile(r"\s+@\s+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,18 +62,20 @@ class PackageRequirement:
     Args:
         variant: the form it must travel in, such as ``delta`` or ``standalone``.
         sha256: the digest of the manifest of the only release that will do.
+        origin: the only registry to look in: its address, or a name that stands for one.
     """
 
     package: PackageId
     specifier: SpecifierSet = field(default_factory=SpecifierSet)
     variant: str | None = None
     sha256: str | None = None
+    origin: str | None = None
 
     def __str__(self) -> str:
         """Return the text that `parse_requirement` reads."""
         variant = f"[{self.variant}]" if self.variant else ""
         digest = f"@sha256:{self.sha256}" if self.sha256 else ""
-        return f"{self.package}{variant}{format_specifier(self.specifier)}{digest}"
+        return f"{self.package}{variant}{format_specifier(self.specifier)}{digest}{_from(self.origin)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,21 +84,29 @@ class ClassRequirement:
 
     Args:
         class_name: the class as a slug, such as ``ankle-boot``.
-        options: conditions on the module: ``method``, ``license``, ``collection``, ``min-f1``, ``max-size``.
+        options: conditions on the module: ``method``, ``license``, ``collection``, ``min-f1``, ``max-size``,
+            ``variant``.
+        origin: the only registry to look in: its address, or a name that stands for one.
     """
 
     class_name: str
     options: Mapping[str, str] = field(default_factory=dict, hash=False)
+    origin: str | None = None
 
     @property
     def capability(self) -> str:
         """What a release must provide."""
         return f"class:{self.class_name}"
 
+    @property
+    def variant(self) -> str | None:
+        """The form that the module must travel in, or none."""
+        return self.options.get("variant")
+
     def __str__(self) -> str:
         """Return the text that `parse_requirement` reads."""
         options = ",".join(f"{key}={value}" for key, value in sorted(self.options.items()))
-        return f"{self.capability}[{options}]" if options else self.capability
+        return f"{self.capability}[{options}]{_from(self.origin)}" if options else self.capability + _from(self.origin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +136,10 @@ def parse_requirement(text: str) -> Requirement:
         return PathRequirement(path=text)
     if text.startswith(PATH_PREFIX):
         return PathRequirement(path=_path(text))
+    wanted, *origins = ORIGIN.split(text, maxsplit=1)
     try:
-        return _class(text) if text.startswith("class:") else _package(text)
+        origin = _origin(origins[0]) if origins else None
+        return _class(wanted, origin=origin) if text.startswith("class:") else _package(wanted, origin=origin)
     except FormatError as error:
         raise InvalidRequirement(error.problem, where=shown(text)) from error
 
@@ -153,7 +174,17 @@ def _path(text: str) -> str:
     return path
 
 
-def _package(text: str) -> PackageRequirement:
+def _origin(text: str) -> str:
+    if ORIGIN.search(f" {text} ") or UNSAFE.search(text):
+        raise InvalidRequirement(f"expected one registry after @, got {shown(text)}")
+    return text
+
+
+def _from(origin: str | None) -> str:
+    return f" @ {origin}" if origin else ""
+
+
+def _package(text: str, *, origin: str | None) -> PackageRequirement:
     found = PACKAGE.fullmatch(text)
     if not found:
         raise InvalidRequirement("expected owner/collection/name, class:NAME or a path starting with ./")
@@ -166,10 +197,11 @@ def _package(text: str) -> PackageRequirement:
         specifier=parse_specifier(found["specifier"] or ""),
         variant=found["variant"],
         sha256=found["sha256"],
+        origin=origin,
     )
 
 
-def _class(text: str) -> ClassRequirement:
+def _class(text: str, *, origin: str | None) -> ClassRequirement:
     found = CLASS.fullmatch(text)
     if not found:
         raise InvalidRequirement("expected class:NAME or class:NAME[option=value,...]")
@@ -178,7 +210,7 @@ def _class(text: str) -> ClassRequirement:
         check_package_name(name)
     except FormatError as error:
         raise InvalidRequirement(f"expected a class like class:{slug(name)}, got {shown(name)}") from error
-    return ClassRequirement(class_name=name, options=_options(found["options"] or ""))
+    return ClassRequirement(class_name=name, options=_options(found["options"] or ""), origin=origin)
 
 
 def _options(text: str) -> dict[str, str]:
@@ -199,10 +231,21 @@ def _check_word(text: str) -> None:
         raise InvalidRequirement(f"expected one word, got {shown(text)}")
 
 
+def _check_variant(text: str) -> None:
+    if not VARIANT.fullmatch(text):
+        raise InvalidRequirement(f"expected a variant like delta, got {shown(text)}")
+
+
+def _check_terms(text: str) -> None:
+    if text not in LEVELS:
+        check_license(text)
+
+
 OPTIONS: Mapping[str, Callable[[str], object]] = {
     "collection": CollectionId.parse,
-    "license": check_license,
+    "license": _check_terms,
     "max-size": parse_size,
     "method": _check_word,
     "min-f1": parse_share,
+    "variant": _check_variant,
 }

@@ -1,4 +1,4 @@
-"""The JSON Schemas: the truth on the shape of manifest, index and lock.
+"""The JSON Schemas: the truth on the shape of manifest, index, lock and recipe.
 
 The readers in this folder are stricter about values (licences, versions, names); a schema is what other programs can
 use. Every document that a reader accepts has the shape of its schema.
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from jsonschema import Draft202012Validator, ValidationError
 
-NAMES = ("manifest", "index", "lock")
+NAMES = ("manifest", "index", "lock", "recipe")
 
 # An installed wheel holds the schemas inside the package; a checkout, and so an editable install, beside it.
 FOLDERS = (Path(__file__).parents[1] / "_schemas", Path(__file__).parents[2] / "schemas")
 
 
 def load_schema(name: str) -> dict[str, Any]:
-    """Return a schema by name: ``manifest``, ``index`` or ``lock``.
+    """Return a schema by name: ``manifest``, ``index``, ``lock`` or ``recipe``.
 
     Raises:
         FormatError: there is no schema of that name.

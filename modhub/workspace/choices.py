@@ -53,11 +53,24 @@ def _reasons(module: LockedModule, lock: Lock, catalog: Catalog, *, old: Lock | 
         wanted = parse_requirement(text)
         reasons.append(f"asked for by {text}")
         if isinstance(wanted, ClassRequirement):
-            count = len(tuple(catalog.providers(wanted.capability)))
-            reasons.append(
-                f"best of {count} packages that score it" if count > 1 else "the only package that scores it"
-            )
-    return [*reasons, _version_reason(module, list(catalog.releases(module.package)), old=old)]
+            count = len(tuple(catalog.providers(wanted.capability, origin=wanted.origin)))
+            reasons.append(_choice_reason(module, lock, count=count, catalog=catalog, origin=wanted.origin))
+    return [*reasons, _version_reason(module, list(catalog.releases(module.package, origin=module.registry)), old=old)]
+
+
+def _choice_reason(module: LockedModule, lock: Lock, *, count: int, catalog: Catalog, origin: str | None) -> str:
+    """Return why a package was taken of several that score a class."""
+    if count == 1:
+        return "the only package that scores it"
+    others = [each.name for each in lock.modules if each.parent == module.parent and each.kind == "module"]
+    shared = [name for name in others if name != module.name] if module.parent else []
+    found = [each for each in catalog.releases(module.package, origin=origin) if each.release.version == module.version]
+    bound = found[0].release.lower_bound("f1") if found else None
+    told = [] if bound is None else [f"F1 at least {bound:.4g}"]
+    told += [
+        f"of one parent with {shared[0]}" if len(shared) == 1 else f"of one parent with {len(shared)} others"
+    ] * bool(shared)
+    return f"best of {count} packages that score it{': ' if told else ''}{', '.join(told)}"
 
 
 def _version_reason(module: LockedModule, candidates: list[Candidate], *, old: Lock | None) -> str:

@@ -5,7 +5,7 @@ What reads networks is imported inside: searching needs none of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,72 +15,142 @@ from modhub.hub.client import Client
 from modhub.hub.registries import open_registry
 from modhub.hub.store import Store
 from modhub.resolver.explain import Conflict
-from modhub.resolver.options import Options
+from modhub.resolver.options import Options, with_runtime
 from modhub.resolver.solve import solve
+from modhub.spec.lock import Request
 from modhub.spec.requirements import PathRequirement, parse_requirement
 from modhub.workspace.catalog import RegistryCatalog
 from modhub.workspace.choices import Choice, explain_choices
 from modhub.workspace.lockfile import read_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from modhub.composer.compose import Part
+    from modhub.hub.transfer import Progress
     from modhub.package.package import Package
     from modhub.spec.lock import Lock
+    from modhub.spec.names import PackageId
+    from modhub.spec.requirements import Requirement
+    from modhub.workspace.signatures import Signatures
 
 DEFAULT_REGISTRY = "seed:"
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """Registries and a store, ready for use."""
+    """Registries and a store, ready for use.
+
+    `names` are addresses of registries by the names that requirements may use for them.
+    """
 
     client: Client
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, registries: Sequence[str] = (), *, store: Path | None = None, offline: bool = False) -> Workspace:
+    def open(
+        cls,
+        registries: Sequence[str] = (),
+        *,
+        store: Path | None = None,
+        offline: bool = False,
+        named: bool = True,
+        private: bool = False,
+        names: Mapping[str, str] | None = None,
+    ) -> Workspace:
         """Return the workspace of some registries; without any, that of the embedded one.
+
+        Args:
+            registries: addresses; see `modhub.hub.registries`.
+            store: folder of fetched files; the user's own by default.
+            offline: read remote registries from the store only.
+            named: whether a person named the registries, and not a lock; see `modhub.hub.tokens`.
+            private: whether collections that are made there are shown to nobody else.
+            names: addresses by the names that requirements may use for them.
 
         Raises:
             UsageError: a registry's address has an unknown form.
         """
-        named = {name: open_registry(name) for name in registries or (DEFAULT_REGISTRY,)}
-        return cls(Client(named, store=Store(store) if store else Store.of_user(), offline=offline))
+        opened = {name: open_registry(name, named=named, private=private) for name in registries or (DEFAULT_REGISTRY,)}
+        return cls(Client(opened, store=Store(store) if store else Store.of_user(), offline=offline), names or {})
 
-    def catalog(self) -> RegistryCatalog:
-        """Return what the resolver may choose from, as it is now."""
-        return RegistryCatalog(self.client)
+    def catalog(self, requirements: Iterable[Requirement] = ()) -> RegistryCatalog:
+        """Return what the resolver may choose from, as it is now, the origins of requirements included.
 
-    def resolve(self, requirements: Sequence[str], *, options: Options | None = None, old: Lock | None = None) -> Lock:
-        """Return a lock with exact releases for the requirements; see `modhub.flow.resolve`."""
+        Raises:
+            UsageError: an origin is neither a name nor an address.
+        """
+        backends, origins = dict(self.client.registries), {}
+        for origin in (each.origin for each in requirements if not isinstance(each, PathRequirement)):
+            if origin is not None and origin not in origins:
+                address = self.names.get(origin, origin)
+                backend = backends.get(address) or open_registry(address, named=False)
+                known = next((name for name, each in backends.items() if each.name == backend.name), None)
+                origins[origin] = known or address
+                backends.setdefault(origins[origin], backend)
+        client = Client(backends, store=self.client.store, offline=self.client.offline)
+        return RegistryCatalog(client, searched=self.client.registries, origins=origins)
+
+    def resolve(
+        self,
+        requirements: Sequence[str],
+        *,
+        options: Options | None = None,
+        request: Request | None = None,
+        old: Lock | None = None,
+        upgrading: Collection[PackageId] = (),
+    ) -> Lock:
+        """Return a lock with exact releases for the requirements; see `modhub.flow.resolve`.
+
+        Args:
+            requirements: packages with versions, or classes.
+            options: how to choose, where that is not what `request` says.
+            request: how to choose, as the lock says it.
+            old: a lock whose versions are kept where they still fit.
+            upgrading: packages of it whose newest releases are wanted.
+        """
         from modhub.package.pack import RUNTIME
 
         wanted = [parse_requirement(text) for text in requirements]
         paths = [str(requirement) for requirement in wanted if isinstance(requirement, PathRequirement)]
         if paths:
             raise UsageError(f"{paths[0]} is a path, not something a registry holds: compose takes it as it is")
-        options, catalog = options or Options(), self.catalog()
-        answer = solve(catalog, wanted, options=options if old is None else options.keeping(old))
+        request = request or Request()
+        options, catalog = with_runtime(options or Options.of(request), RUNTIME), self.catalog(wanted)
+        answer = solve(catalog, wanted, options=options if old is None else options.keeping(old, upgrading=upgrading))
         if isinstance(answer, Conflict):
             skipped = [f"\n  skipped {name}, which cannot be read: {error}" for name, error in catalog.skipped.items()]
             raise ResolveError(f"{answer}{''.join(skipped)}")
-        return answer.lock(created_by=f"modhub {__version__}", target=RUNTIME)
+        return answer.lock(created_by=f"modhub {__version__}", target=RUNTIME, request=request)
+
+    def differences(self, lock: Lock, requirements: Sequence[str], *, request: Request) -> tuple[str, ...]:
+        """Return in what a lock differs from a request or its registries; see `modhub.workspace.comparing`."""
+        from modhub.workspace.comparing import differences
+
+        asked = [str(parse_requirement(text)) for text in requirements]
+        return differences(lock, self, requirements=asked, request=request)
 
     def explain(self, lock: Lock, *, old: Lock | None = None) -> tuple[Choice, ...]:
         """Return each release of a lock with the reasons for it."""
-        return explain_choices(lock, self.catalog(), old=old)
+        catalog = self.with_registries_of(lock).catalog(parse_requirement(text) for text in lock.requirements)
+        return explain_choices(lock, catalog, old=old)
 
-    def install(self, lock: Lock) -> dict[str, Package]:
+    def install(
+        self, lock: Lock, *, progress: Progress | None = None, signatures: Signatures | None = None
+    ) -> dict[str, Package]:
         """Return the packages of a lock by full name, bases first; see `modhub.flow.install`."""
-        from modhub.package.verify import verify
         from modhub.workspace.parts import base_name
+        from modhub.workspace.strangers import verifier
 
-        files = self.with_registries_of(lock).client.fetch(lock)
         packages: dict[str, Package] = {}
-        for module in sorted(lock.modules, key=lambda module: module.kind != "base"):
-            base = packages.get(base_name(module) or "")
-            packages[module.name] = verify(files[module.name], base=base, form=module.form, subject=module.name)
+        with verifier(lock.modules) as verify:
+            client = self.with_registries_of(lock).client
+            files = client.fetch(lock, progress=progress)
+            if signatures is not None:
+                signatures.check(lock, files, client)
+            for module in sorted(lock.modules, key=lambda module: module.kind != "base"):
+                base = packages.get(base_name(module) or "")
+                packages[module.name] = verify(files[module.name], base=base, form=module.form, subject=module.name)
         return packages
 
     def with_registries_of(self, lock: Lock) -> Workspace:
@@ -93,10 +163,12 @@ class Workspace:
         named = dict.fromkeys(module.registry for module in lock.modules if module.registry not in known)
         if not named:
             return self
-        backends = {**self.client.registries, **{name: open_registry(name) for name in named}}
-        return Workspace(Client(backends, store=self.client.store, offline=self.client.offline))
+        backends = {**self.client.registries, **{name: open_registry(name, named=False) for name in named}}
+        return Workspace(Client(backends, store=self.client.store, offline=self.client.offline), self.names)
 
-    def gather(self, requirements: Sequence[str]) -> tuple[list[Part], str]:
+    def gather(
+        self, requirements: Sequence[str], *, lock: Lock | None = None, request: Request | None = None
+    ) -> tuple[list[Part], str]:
         """Return what to compose, in the order asked, and the lock's text; see `modhub.flow.gather`."""
         from modhub.workspace.parts import parts_of_folder, parts_of_lock, path_of
 
@@ -109,7 +181,7 @@ class Workspace:
         wanted = [text for text in requirements if text not in folders]
         if not wanted:
             return [part for text in requirements for part in found[text]], ""
-        lock = self.resolve(wanted)
+        lock = lock or self.resolve(wanted, request=request)
         solved = parts_of_lock(lock, self.install(lock))
         found.update({text: solved[str(parse_requirement(text))] for text in wanted})
         return [part for text in requirements for part in found[text]], lock.to_toml()

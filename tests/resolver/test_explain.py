@@ -62,6 +62,7 @@ def test_modules_of_different_inputs(shop: Shop) -> None:
           acme/zoo/dog 1.0.0 takes image RGB NCHW [batch, 3, 224, 224] in 0..1
         try:
           class:dog instead of acme/zoo/dog (acme/pets/dog 2.1.0)
+          --apart, where they need not fit into one model
     """)
 
 
@@ -74,6 +75,7 @@ def test_a_scoring_module_and_one_whose_logits_need_rivals(shop: Shop) -> None:
         try:
           leaving out acme/odd/eel
           leaving out acme/pets/cat==2.0.0
+          --apart, where they need not fit into one model
     """)
 
 
@@ -83,6 +85,7 @@ def test_a_class_that_would_fall_on_the_other_module_is_no_advice(shop: Shop) ->
         "try:",
         "  leaving out acme/odd/cat",
         "  leaving out acme/pets/cat==2.0.0",
+        "  --apart, where they need not fit into one model",
     ]
 
 
@@ -105,6 +108,7 @@ def test_classes_without_providers_that_fit(shop: Shop) -> None:
           acme/zoo/cow 1.0.0 takes image RGB NCHW [batch, 3, 224, 224] in 0..1
         try:
           class:dog instead of class:dog[collection=acme/pets] (acme/zoo/dog 1.0.0)
+          --apart, where they need not fit into one model
     """)
 
 
@@ -251,7 +255,7 @@ def test_a_policy_that_stands_in_the_way() -> None:
           acme/pets/cat 1.2.0 has no measured F1, and 0.8 is asked for
           acme/zoo/cat 1.0.0 needs onnxruntime>=1.40,<2, and 1.31.1 is to run it
         try:
-          a policy that allows acme/pets/cat 1.1.0 instead of this one
+          a min-f1 below 0.8 (acme/pets/cat 1.1.0)
     """)
 
 

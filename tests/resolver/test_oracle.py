@@ -1,8 +1,13 @@
-"""The resolver against brute force, on random small registries."""
+"""The resolver against brute force, on random small registries.
+
+``MODHUB_STRESS=1`` tries thousands of them instead of hundreds.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import os
 from typing import TYPE_CHECKING
 
 from hypothesis import event, given, settings
@@ -10,10 +15,11 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from modhub.resolver.solve import Conflict, Resolution, solve
+from modhub.spec.digests import sha256
 from modhub.spec.manifest import Dependency
 from modhub.spec.requirements import ClassRequirement, PackageRequirement, parse_requirement
 from modhub.spec.versions import parse_specifier
-from tests.support.catalogs import Shop, digest_of, files, image
+from tests.support.catalogs import RUNTIME, Shop, digest_of, files, image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +32,12 @@ COLLECTIONS = ("a/x", "a/y")
 CLASSES = ("cat", "dog", "cow")
 VERSIONS = ("1.0.0rc1", "1.0.0", "1.1.0", "2.0.0")
 SPECIFIERS = ("", "", ">=1.1.0", "<2", "==1.0.0", ">=1.0.0rc1", ">=3")
+LICENCES = ("MIT", "MIT", "MIT", "GPL-2.0-only", "GPL-3.0-only", "GPL-2.0-only OR MIT", "CC-BY-ND-4.0")
+RUNTIMES = (">=1.27", ">=1.27", ">=1.27", ">=1.30", "<1.29", "!=1.28.0", "~=1.28.0")
+VERSIONS_OF_RUNTIME = ("1.20.0", "1.27.0", "1.28.0", "1.28.1", "1.29.0", "1.30.0")
+"""One of every interval that the ends of the specifiers above make."""
+
+EXAMPLES = 20_000 if os.environ.get("MODHUB_STRESS") == "1" else 400
 
 
 @st.composite
@@ -41,10 +53,15 @@ def shops(draw: st.DrawFn) -> Shop:
                 "input": image(draw(st.sampled_from((32, 32, 64)))),
                 "yanked": draw(st.sampled_from((None, None, None, None, "wrong"))),
                 "semantic": draw(st.sampled_from(("logit", "logit", "scores", "logits"))),
+                "calibrated": draw(st.sampled_from((True, True, True, False))),
+                "license": draw(st.sampled_from(LICENCES)),
+                "runtime": dataclasses.replace(RUNTIME, onnxruntime=draw(st.sampled_from(RUNTIMES))),
+                "classes": (draw(st.sampled_from((name, name, name, "cat"))),),
             }
             if draw(st.booleans()):
                 changes["dependencies"] = draw(dependencies(home))
                 changes["forms"] = files("delta", size=10)
+                changes["parent"] = draw(st.sampled_from((None, sha256(f"{home}/base 1.0.0".encode()))))
             shop.add(f"{home}/{name}", version, **changes)
     return shop
 
@@ -81,13 +98,23 @@ def is_early(candidate: Candidate) -> bool:
     return Version(candidate.release.version).is_prerelease
 
 
+def is_for_anybody(candidate: Candidate) -> bool:
+    """Tell whether a release may be part of a model at all."""
+    return candidate.release.yanked is None and "-ND-" not in candidate.release.license
+
+
+def is_base_of(base: Candidate, candidate: Candidate) -> bool:
+    """Tell whether a module was cut from a base, as far as anybody knows; any module is as good as another."""
+    return base.release.kind != "base" or candidate.release.parent in (None, base.release.parent)
+
+
 def answers(catalog: IndexCatalog, requirement: Requirement) -> Iterator[Candidate]:
     """Yield what satisfies one requirement, by the letter of the rules."""
     if isinstance(requirement, PackageRequirement):
         for candidate in catalog.releases(requirement.package):
             early = is_early(candidate) and "rc" not in str(requirement.specifier)
             fits = requirement.specifier.contains(candidate.release.version, prereleases=True)
-            if fits and not early and candidate.release.yanked is None:
+            if fits and not early and is_for_anybody(candidate):
                 yield candidate
     elif isinstance(requirement, ClassRequirement):
         home = requirement.options.get("collection")
@@ -95,7 +122,7 @@ def answers(catalog: IndexCatalog, requirement: Requirement) -> Iterator[Candida
             for candidate in catalog.releases(package):
                 method = requirement.options.get("method", candidate.release.method)
                 fits = home in (None, str(package.collection)) and method == candidate.release.method
-                if fits and not is_early(candidate) and candidate.release.yanked is None:
+                if fits and not is_early(candidate) and is_for_anybody(candidate):
                     yield candidate
 
 
@@ -114,7 +141,8 @@ def closure(catalog: IndexCatalog, parts: Iterable[Candidate]) -> dict[PackageId
                 for each in catalog.releases(package)
                 if each.release.manifest.sha256 == need.sha256
                 and specifier.contains(each.release.version, prereleases=True)
-                and each.release.yanked is None
+                and is_for_anybody(each)
+                and is_base_of(each, candidate)
             ]
             if not found:
                 return None
@@ -126,7 +154,33 @@ def fit_together(parts: Sequence[Candidate]) -> bool:
     """Tell whether one model can be made of these."""
     inputs = {part.release.input.key() for part in parts}
     kinds = {part.release.semantic == "logits" for part in parts}
-    return len(inputs) <= 1 and len(kinds) <= 1
+    return len(inputs) <= 1 and len(kinds) <= 1 and all(rule(parts) for rule in (comparable, free, runnable, distinct))
+
+
+def comparable(parts: Sequence[Candidate]) -> bool:
+    """Tell whether all modules are calibrated, or all of one parent."""
+    modules = [part for part in parts if part.release.kind == "module"]
+    return all(each.release.calibrated for each in modules) or len({each.trunk for each in modules}) == 1
+
+
+def free(parts: Sequence[Candidate]) -> bool:
+    """Tell whether a licence can be found for the whole; of the ones above, two exclude each other."""
+    return not {"GPL-2.0-only", "GPL-3.0-only"} <= {part.release.license for part in parts}
+
+
+def runnable(parts: Sequence[Candidate]) -> bool:
+    """Tell whether some ONNX Runtime runs all parts."""
+    needed = [parse_specifier(part.release.runtime.onnxruntime) for part in parts]
+    return any(all(each.contains(version) for each in needed) for version in VERSIONS_OF_RUNTIME)
+
+
+def distinct(parts: Sequence[Candidate]) -> bool:
+    """Tell whether every class is scored by one package."""
+    owners: dict[str, set[PackageId]] = {}
+    for part in parts:
+        for label in part.release.classes if part.release.kind != "base" else ():
+            owners.setdefault(label, set()).add(part.package)
+    return all(len(found) == 1 for found in owners.values())
 
 
 def has_answer(catalog: IndexCatalog, requirements: Iterable[Requirement]) -> bool:
@@ -135,7 +189,7 @@ def has_answer(catalog: IndexCatalog, requirements: Iterable[Requirement]) -> bo
     return any(fit_together(parts) and closure(catalog, parts) for parts in itertools.product(*options) if parts)
 
 
-@settings(max_examples=400)
+@settings(max_examples=EXAMPLES)
 @given(shops(), requests)
 def test_the_resolver_agrees_with_brute_force(shop: Shop, texts: list[str]) -> None:
     catalog, requirements = shop.catalog(), [parse_requirement(text) for text in texts]
@@ -163,7 +217,7 @@ def check_conflict(catalog: IndexCatalog, requirements: list[Requirement], answe
     for left_out in answer.requirements if len(answer.requirements) > 1 else ():
         assert has_answer(catalog, [each for each in answer.requirements if each != left_out])
     assert answer.facts
-    for suggestion in answer.suggestions:
+    for suggestion in (each for each in answer.suggestions if not each.note):
         new = [parse_requirement(suggestion.use)] if suggestion.use else []
         kept = [each for each in requirements if str(each) != suggestion.instead_of]
         assert has_answer(catalog, [*kept, *new])

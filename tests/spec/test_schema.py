@@ -69,5 +69,5 @@ def test_all_problems_are_found_at_once() -> None:
 
 def test_an_unknown_schema_is_refused() -> None:
     for name in ("recipes", "../schemas/manifest", ""):
-        with pytest.raises(FormatError, match="expected one of manifest, index, lock"):
+        with pytest.raises(FormatError, match="expected one of manifest, index, lock, recipe"):
             validate({}, name)

@@ -70,7 +70,13 @@ class Shop:
     def base(self, name: str, *versions: str, **changes: object) -> None:
         """List versions of a base."""
         for version in versions:
-            plain = {"kind": "base", "semantic": "logits", "provides": (), "forms": files("standalone", size=1_000_000)}
+            plain = {
+                "kind": "base",
+                "semantic": "logits",
+                "provides": (),
+                "forms": files("standalone", size=1_000_000),
+                "parent": sha256(f"{name} {version}".encode()),
+            }
             self.add(name, version, **{**plain, **changes})
 
     def delta(self, name: str, version: str, *, base: str, **changes: object) -> None:

@@ -309,9 +309,9 @@ def _deltas() -> Iterator[Sample]:
         "a scale alone": (delta_file({"scale/array0": floats}), "array0: has a scale without an offset"),
         "a scale of no layer": (delta_file({"scale/x": floats, "offset/x": floats}), "has no layer 'x'"),
         "a scale that is NaN": (delta_file({**scaled, "scale/array0": floats * np.nan}), "holds NaN or infinity"),
-        "bits of no array": (delta_file({"bits/x": bits}), "bits: holds 112 bits for 'x', no array of the base"),
-        "too few bits": (delta_file({"bits/array0": bits[:13]}), "bits: holds 104 bits for 'array0'"),
-        "bits behind the last": (delta_file({"bits/array0": bits}), "bits: has bits behind the last element"),
+        "bits of no array": (delta_file({"bits/x": bits}), "bits: masks 'x', no array of the base"),
+        "too few bits": (delta_file({"bits/array0": bits[:13]}), "bits/array0: holds uint8 [13] for 108 bits"),
+        "bits behind the last": (delta_file({"bits/array0": bits}), "bits/array0: has bits behind the last element"),
         "bits as flags": (delta_file({"bits/array0": floats}), "bits/array0: is float32"),
         "no words": (with_header(delta_file(kept), lambda h: h.pop("__metadata__")), "expected one entry, 'modhub'"),
         "further words": (

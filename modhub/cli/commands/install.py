@@ -7,18 +7,27 @@ from typing import TYPE_CHECKING
 
 import click
 
+from modhub.cli.commands.sign import trust_option
 from modhub.cli.options import PATH, choosing_options, json_option, workspace_options
 from modhub.cli.output import byte_size, print_json, print_table, say
+from modhub.cli.progress import waiting
+from modhub.cli.project import shown, task_of
+from modhub.errors import NotFound, ResolveError
 
 if TYPE_CHECKING:
     from modhub.cli.options import Choosing, Places
-    from modhub.spec.lock import Lock
+    from modhub.cli.project import Task
+    from modhub.workspace.signatures import Signatures
+
+LOCK_FILE = "modhub.lock"
 
 
 @click.command(epilog="\b\nExample: modhub install modhub/resnet20-cifar10/cat class:dog")
 @click.argument("requirements", nargs=-1)
 @click.option("--locked", is_flag=True, help="Install exactly what the lock file says, or fail.")
-@click.option("--lock", "lock_file", type=PATH, default=Path("modhub.lock"), show_default=True, help="The lock file.")
+@click.option("--lock", "lock_file", type=PATH, help="The lock file.  [default: modhub.lock]")
+@click.option("--require-signature", is_flag=True, help="Refuse what no trusted key signed.")
+@trust_option
 @choosing_options
 @workspace_options
 @json_option
@@ -26,31 +35,35 @@ def command(
     requirements: tuple[str, ...],
     *,
     locked: bool,
-    lock_file: Path,
+    lock_file: Path | None,
+    require_signature: bool,
+    trusted: tuple[str, ...],
     choosing: Choosing,
     places: Places,
     as_json: bool,
 ) -> None:
     """Resolve REQUIREMENTS, fetch and verify what they need, and write the lock file.
 
-    Every byte is hashed before it counts. Without REQUIREMENTS those of the existing lock file are used, and its
-    versions are kept where they fit. With --locked nothing is resolved.
+    Every byte is hashed before it counts. Without REQUIREMENTS those of modhub.toml or of the existing lock file are
+    used, and its versions are kept where they fit. With --locked nothing is resolved. With --trust, what is signed must
+    be signed by one of these keys, OWNER=FILE for one owner's packages only.
     """
-    from modhub import flow, fsops
-    from modhub.workspace import read_lock
+    from modhub import flow
+    from modhub.workspace import Project
 
-    old = read_lock(lock_file) if locked or lock_file.exists() else None
-    check_usage(requirements, locked=locked, old=old, lock_file=lock_file)
-    workspace = places.open(registries_of(old, requirements))
-    if locked and old is not None:
-        lock = old
+    if Project.of(requirements) is None:
+        lock_file = lock_file or Path(LOCK_FILE)
+    task = task_of(requirements, lock_file=lock_file, choosing=choosing, places=places, what="install")
+    check_usage(task, locked=locked, is_named=bool(requirements) and task.project is None)
+    if task.old is not None and (locked or (task.project is not None and task.fits and not choosing.upgrade)):
+        lock = task.old
     else:
-        asked = requirements or (old.requirements if old else ())
-        lock = choosing.resolve(asked, workspace, old=old)
-    packages = flow.install(lock, workspace=workspace)
-    if lock is not old:
-        fsops.replace_file(lock_file, lock.to_toml().encode())
-        say(f"wrote {lock_file}")
+        with waiting("resolving"):
+            lock = task.resolve(choosing)
+    signatures = signatures_of(trusted, required=require_signature)
+    with waiting("fetching") as progress:
+        packages = flow.install(lock, workspace=task.workspace, progress=progress, signatures=signatures)
+    task.write(lock)
     if as_json:
         print_json(lock.to_dict())
         return
@@ -60,21 +73,33 @@ def command(
             for m in lock.modules
         ]
     )
-    say(f"next: modhub compose {lock_file} -o composed")
+    say(f"next: modhub compose {shown(task.lock_file) if task.lock_file else LOCK_FILE} -o composed")
 
 
-def check_usage(requirements: tuple[str, ...], *, locked: bool, old: Lock | None, lock_file: Path) -> None:
+def signatures_of(trusted: tuple[str, ...], *, required: bool) -> Signatures | None:
+    """Return what is asked of signatures; None where nothing is.
+
+    Raises:
+        UsageError: a file holds no public key, or signatures are required and no key is trusted.
+    """
+    if not trusted and not required:
+        return None
+    from modhub.package.signing import TrustedKey
+    from modhub.workspace.signatures import Signatures
+
+    return Signatures(keys=tuple(TrustedKey.parse(text) for text in trusted), required=required)
+
+
+def check_usage(task: Task, *, locked: bool, is_named: bool) -> None:
     """Check that the options mean something together.
 
     Raises:
         UsageError: they do not.
+        ResolveError: the lock does not hold for the recipe.
     """
-    if not requirements and old is None:
-        raise click.UsageError(f"Say what to install, or run it where there is a {lock_file}.")
-    if locked and requirements:
+    if locked and is_named:
         raise click.UsageError("--locked installs what the lock file says: leave the requirements out.")
-
-
-def registries_of(old: Lock | None, requirements: tuple[str, ...]) -> tuple[str, ...]:
-    """Return where to look when nobody says: where an existing lock did, if it is asked for again."""
-    return tuple(dict.fromkeys(m.registry for m in old.modules)) if old is not None and not requirements else ()
+    if locked and task.old is None:
+        raise NotFound(f"there is no {task.lock_file}: run it once without --locked")
+    if locked and not task.fits:
+        raise ResolveError(f"{task.lock_file} is not for the recipe as it is now: see `modhub resolve --check`")

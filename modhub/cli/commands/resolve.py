@@ -8,18 +8,22 @@ import click
 
 from modhub.cli.options import PATH, choosing_options, json_option, workspace_options
 from modhub.cli.output import print_json, print_table, say
+from modhub.cli.project import shown, task_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from modhub.cli.options import Choosing, Places
+    from modhub.cli.project import Task
+    from modhub.spec.lock import Lock
     from modhub.workspace.choices import Choice
 
 
 @click.command(epilog="\b\nExample: modhub resolve 'modhub/resnet20-cifar10/cat>=1,<2' --explain")
-@click.argument("requirements", nargs=-1, required=True)
+@click.argument("requirements", nargs=-1)
 @click.option("--output", "-o", type=PATH, help="Write the lock here; the versions of one that is there are kept.")
+@click.option("--check", is_flag=True, help="Write nothing; exit code 1 when the lock does not hold any more.")
 @click.option("--explain", is_flag=True, help="Say why each release was chosen.")
 @choosing_options
 @workspace_options
@@ -28,35 +32,65 @@ def command(
     requirements: tuple[str, ...],
     *,
     output: Path | None,
+    check: bool,
     explain: bool,
     choosing: Choosing,
     places: Places,
     as_json: bool,
-) -> None:
+) -> int:
     """Choose exact releases for REQUIREMENTS; nothing is fetched.
 
-    A requirement is owner/collection/name with a version specifier (>=1.2,<2 or ^1.2), or class:NAME for any release
-    that scores the class, with conditions in brackets: class:cat[min-f1=0.8]. Exit code 1 when nothing satisfies them
-    all; the conflict is told in sentences.
+    A requirement is owner/collection/name with a specifier (>=1.2,<2 or ^1.2), or class:NAME for any release that
+    scores the class, with conditions: class:cat[min-f1=0.8,license=permissive]. ' @ REGISTRY' behind it takes it from
+    there alone. Without any, those of modhub.toml count, or of modhub.lock. Exit code 1 when nothing satisfies them.
     """
-    from modhub import fsops
-    from modhub.workspace import read_lock
+    task = task_of(requirements, lock_file=output, choosing=choosing, places=places, what="resolve")
+    if check:
+        return report(task, as_json=as_json)
+    lock = task.resolve(choosing)
+    task.write(lock)
+    print_lock(lock, task, explain=explain, as_json=as_json)
+    return 0
 
-    workspace = places.open()
-    old = read_lock(output) if output is not None and output.exists() and not choosing.upgrade else None
-    lock = choosing.resolve(requirements, workspace, old=old)
-    if output is not None:
-        fsops.replace_file(output, lock.to_toml().encode())
-        say(f"wrote {output}")
-    choices = workspace.explain(lock, old=old) if explain else ()
+
+def report(task: Task, *, as_json: bool) -> int:
+    """Print in what the lock does not hold any more, and return the exit code.
+
+    Raises:
+        UsageError: there is no lock to check.
+    """
+    if task.old is None or task.lock_file is None:
+        where = f"there is no {shown(task.lock_file)}" if task.lock_file else "say which with --output"
+        raise click.UsageError(f"--check looks at a lock, and {where}.")
+    found = task.differences(task.old)
+    if as_json:
+        print_json({"lock": str(task.lock_file), "holds": not found, "differences": list(found)})
+    elif found:
+        click.echo(f"{shown(task.lock_file)} does not hold any more:")
+        for line in found:
+            click.echo(f"  {line}")
+        say("next: modhub resolve, which keeps every version that it can")
+    else:
+        click.echo(f"{shown(task.lock_file)} holds: {len(task.old.modules)} releases")
+    return 1 if found else 0
+
+
+def print_lock(lock: Lock, task: Task, *, explain: bool, as_json: bool) -> None:
+    """Print a lock, or the reasons for what it holds, and what the licences in it ask for."""
+    from modhub.spec.licences import warnings
+
+    choices = task.workspace.explain(lock, old=task.old) if explain else ()
     if as_json:
         print_json(lock.to_dict() | ({"choices": [vars(choice) for choice in choices]} if explain else {}))
     elif explain:
         print_choices(choices)
-    elif output is None:
+    elif task.lock_file is None:
         click.echo(lock.to_toml(), nl=False)
     else:
         print_table([{"package": m.name, "version": m.version, "form": m.form} for m in lock.modules])
+    parts = {f"{module.name} {module.version}": module.license for module in lock.modules if module.kind != "base"}
+    for warning in warnings(parts):
+        say(f"licence: {warning}")
 
 
 def print_choices(choices: Sequence[Choice]) -> None:
