@@ -1,0 +1,1 @@
+"""What modhub promises about strangers' files, tried out."""
