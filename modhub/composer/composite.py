@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from modhub.composer.part import Part
+    from modhub.composer.refit import Refit
     from modhub.network.network import Array, Network
     from modhub.package.package import Package
 
@@ -38,7 +39,8 @@ class Composite:
     """A composed model: its package, its network, and how it came about.
 
     `shared_nodes` counts computations that modules have in common and that now run once; `cost` is multiply-accumulates
-    of the composite over the sum of its modules alone; `why` says in a sentence which strategy was taken and why.
+    of the composite over the sum of its modules alone; `why` says in a sentence which strategy was taken and why;
+    `refit` is what calibrating on data changed, where that was asked for.
     """
 
     package: Package
@@ -47,15 +49,19 @@ class Composite:
     why: str
     shared_nodes: int
     cost: float
+    refit: Refit | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:
-    """What a composite is called: its package's name and version, and when it was made, RFC 3339 in UTC."""
+    """What a composite is called: its package's name and version, and when it was made, RFC 3339 in UTC.
+
+    The time is the same for all unless it is said: equal input gives equal bytes.
+    """
 
     name: str
     version: str
-    created: str
+    created: str = "2026-01-01T00:00:00Z"
 
 
 def provenance(parts: Sequence[Part], lock: str) -> dict[str, str]:
@@ -73,17 +79,21 @@ def pack_composite(
     naming: Naming,
     *,
     golden: Mapping[str, Array],
-    strategy: str,
+    parameters: Mapping[str, str],
+    metrics: Mapping[str, Metric],
     lock: str,
 ) -> Package:
     """Return a joined network as a package of kind ``composite``.
 
-    Raises:
-        ComposeError: a licence forbids derived works.
+    `parameters` say how it was joined, `metrics` what is known of it.
     """
-    licences = {part.label: part.package.manifest.license for part in parts}
-    license = joined_licence(licences.values())
-    files = _files(network, golden=golden, licences=licences, lock=lock)
+    licences = {part.label: part.package.manifest.terms for part in parts}
+    # Whether they may be joined was asked before there was anything to pack.
+    license = joined_licence(licences, refuse=False)
+    texts = {
+        part.label: part.package.files[NOTICE_FILE].decode() for part in parts if NOTICE_FILE in part.package.files
+    }
+    files = _files(network, golden=golden, notice=notice(licences, texts=texts), lock=lock)
     classes = [label for part in parts for label in part.package.manifest.classes]
     manifest = Manifest(
         kind="composite",
@@ -98,16 +108,18 @@ def pack_composite(
         provides=tuple(dict.fromkeys(item for part in parts for item in part.package.manifest.provides)),
         dependencies=_dependencies(parts),
         runtime=RUNTIME,
-        method=_method(parts, strategy),
-        metrics={"parameters": Metric(value=float(network.parameters)), "macs": Metric(value=float(macs(network)))},
+        method=_method(parts, parameters),
+        metrics={
+            **metrics,
+            "parameters": Metric(value=float(network.parameters)),
+            "macs": Metric(value=float(macs(network))),
+        },
         forms={"standalone": tuple(record(path, data) for path, data in sorted(files.items()))},
     )
     return seal(manifest, files)
 
 
-def _files(
-    network: Network, *, golden: Mapping[str, Array], licences: Mapping[str, str], lock: str
-) -> dict[str, bytes]:
+def _files(network: Network, *, golden: Mapping[str, Array], notice: str, lock: str) -> dict[str, bytes]:
     from safetensors.numpy import save
 
     graph, weights = to_onnx(network)
@@ -115,7 +127,7 @@ def _files(
         GRAPH_FILE: graph,
         WEIGHTS_FILE: weights,
         GOLDEN_FILE: save({key: np.ascontiguousarray(value) for key, value in golden.items()}),
-        NOTICE_FILE: notice(licences).encode(),
+        NOTICE_FILE: notice.encode(),
     }
     return {**files, LOCK_FILE: lock.encode()} if lock else files
 
@@ -125,12 +137,10 @@ def _summary(classes: Sequence[str]) -> str:
     return text if len(text) <= limits.SUMMARY_LENGTH else text[: limits.SUMMARY_LENGTH - 3] + "..."
 
 
-def _method(parts: Sequence[Part], strategy: str) -> Method:
+def _method(parts: Sequence[Part], parameters: Mapping[str, str]) -> Method:
     parents = sorted(set().union(*(part.parents for part in parts)))
     calibrated = all(part.is_calibrated for part in parts)
-    return Method(
-        name=METHOD, version="1", parameters={"strategy": strategy, "parents": parents, "calibrated": calibrated}
-    )
+    return Method(name=METHOD, version="1", parameters={**parameters, "parents": parents, "calibrated": calibrated})
 
 
 def _dependencies(parts: Sequence[Part]) -> tuple[Dependency, ...]:

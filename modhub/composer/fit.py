@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modhub.composer.sources import has_masks
 from modhub.errors import ComposeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from modhub.composer.part import Part
+    from modhub.spec.manifest import Metric
 
-STRATEGIES = ("auto", "trunk", "parallel")
+STRATEGIES = ("auto", "trunk", "parallel", "union")
+TOGETHER, UNION = "composed_accuracy", "union_accuracy"
+"""Metrics of a module that were measured of all modules of its collection: side by side, and as their union."""
 
 
 def choose_strategy(parts: Sequence[Part], wish: str) -> tuple[str, str]:
     """Return the strategy taken and why, in a sentence.
 
     Raises:
-        ComposeError: the wish is unknown, or ``trunk`` is asked for modules of several parents.
+        ComposeError: the wish is unknown, or ``trunk`` or ``union`` is asked for modules of several parents.
     """
     if wish not in STRATEGIES:
         raise ComposeError(f"there is no strategy {wish!r}; the strategies are {', '.join(STRATEGIES)}")
@@ -26,14 +30,34 @@ def choose_strategy(parts: Sequence[Part], wish: str) -> tuple[str, str]:
     if wish == "parallel":
         return "parallel", "asked for"
     if len(parents) == 1:
-        return "trunk", "all modules come from one parent, so what they share runs once"
-    if wish == "trunk":
-        raise ComposeError(f"the modules come from {len(parents)} parents and share no trunk: use 'parallel' or 'auto'")
+        return _within_a_parent(parts, wish)
+    if wish in ("trunk", "union"):
+        shared = "trunk" if wish == "trunk" else "weights"
+        raise ComposeError(
+            f"the modules come from {len(parents)} parents and share no {shared}: use 'parallel' or 'auto'"
+        )
     return "parallel", f"the modules come from {len(parents)} parents and run side by side"
 
 
-def check_fit(parts: Sequence[Part]) -> None:
-    """Check that the parts can stand side by side.
+def _within_a_parent(parts: Sequence[Part], wish: str) -> tuple[str, str]:
+    if wish == "union":
+        return "union", "asked for: one network with what any of the modules keeps"
+    together, union = together_metric(parts, TOGETHER), together_metric(parts, UNION)
+    is_better = union is not None and together is not None and union.value >= together.value
+    if wish == "auto" and is_better and len(parts) > 1 and all(map(has_masks, parts)) and union and together:
+        told = f"{100 * union.value:.1f} % of the {union.split or 'measured'} data right, side by side they get"
+        return "union", f"the modules of this collection get {told} {100 * together.value:.1f} %"
+    return "trunk", "all modules come from one parent, so what they share runs once"
+
+
+def together_metric(parts: Sequence[Part], name: str) -> Metric | None:
+    """Return what was measured of all modules of a collection, where all parts say the same."""
+    found = [part.package.manifest.metrics.get(name) for part in parts]
+    return found[0] if all(metric == found[0] for metric in found) else None
+
+
+def check_fit(parts: Sequence[Part], *, calibrating: bool = False) -> None:
+    """Check that the parts can stand side by side; raw scores of several parents only if they are to be calibrated.
 
     Raises:
         ComposeError: names both modules, the property, and both values.
@@ -51,7 +75,8 @@ def check_fit(parts: Sequence[Part]) -> None:
                 other = seen[label.name].label
                 raise ComposeError(f"{other} and {part.label} both score the class {label.name!r}: keep one of them")
             seen[label.name] = part
-    _check_calibration(parts)
+    if not calibrating:
+        _check_calibration(parts)
 
 
 def _check_input(first: Part, part: Part) -> None:
@@ -65,4 +90,5 @@ def _check_calibration(parts: Sequence[Part]) -> None:
         return
     for part in parts:
         if not part.is_calibrated:
-            raise ComposeError(f"{part.label} has no calibrated score, so it cannot be compared with another parent's")
+            problem = f"{part.label} has no calibrated score, so it cannot be compared with another parent's"
+            raise ComposeError(f"{problem}: calibrate them on data")

@@ -57,6 +57,12 @@ def check_golden(networks: Sequence[Network], joined: Network, *, labels: Sequen
     return {INPUT: x, SCORES: scores}
 
 
+def record_golden(network: Network) -> dict[str, Array]:
+    """Return the golden input and the scores that a network gives for it."""
+    x = golden_input(network.input)
+    return {INPUT: x, SCORES: Session(network).run(x)}
+
+
 def replay(package: Package, network: Network) -> None:
     """Run a composite's golden input again, here.
 

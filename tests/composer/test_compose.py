@@ -278,7 +278,7 @@ def test_one_licence_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("license", ["CC-BY-ND-4.0", "CC-BY-NC-ND-4.0", "MIT AND CC-BY-ND-3.0"])
 def test_a_licence_against_derived_works_is_obeyed(license: str) -> None:
-    expected = f"the licence {license} forbids derived works, and a composite is one"
+    expected = f"acme/pets/cat 1.0.0, licensed {license}, forbids derived works, and a composite is one"
     with pytest.raises(ComposeError, match=expected):
         compose([changed(parts()[0], license=license), parts()[1]])
 

@@ -6,26 +6,36 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modhub.cli.options import check_free, json_option, output_option, workspace_options
+from modhub.cli.options import json_option, output_option, workspace_options
 from modhub.cli.output import byte_size, print_json, say
+from modhub.cli.project import check_output, given, plan_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from modhub.cli.options import Places
     from modhub.composer.compose import Composite
+    from modhub.composer.refit import Refit
 
 
 @click.command(epilog="\b\nExample: modhub compose modhub/resnet20-cifar10/cat class:dog -o pets")
-@click.argument("requirements", nargs=-1, required=True)
-@output_option("Folder to write; must not exist.")
+@click.argument("requirements", nargs=-1)
+@output_option("Folder to write; must not exist.", required=False)
 @click.option(
     "--strategy",
-    type=click.Choice(["auto", "trunk", "parallel"]),
+    type=click.Choice(["auto", "trunk", "parallel", "union"]),
     default="auto",
     show_default=True,
     help="How modules are joined.",
 )
+@click.option(
+    "--masks",
+    type=click.Choice(["materialised", "packed"]),
+    default="materialised",
+    show_default=True,
+    help="How masks of single weights are stored.",
+)
+@click.option("--calibrate", metavar="DATA", help="Labelled data to fit the scores to, all modules together.")
 @click.option("--name", default="composite", show_default=True, help="Package name of the composite.")
 @click.option("--version", default="1.0.0", show_default=True, help="Version of the composite.")
 @workspace_options
@@ -33,25 +43,33 @@ if TYPE_CHECKING:
 def command(
     requirements: tuple[str, ...],
     *,
-    output: Path,
-    strategy: str,
-    name: str,
-    version: str,
+    output: Path | None,
+    calibrate: str | None,
     places: Places,
     as_json: bool,
+    **how: str,
 ) -> None:
     """Join modules into one runnable model.
 
-    REQUIREMENTS are what `modhub resolve` takes, folders of packages or collections, or one lock file. The model has
+    REQUIREMENTS are what `modhub resolve` takes, folders of packages or collections, or one lock file; without any,
+    modhub.toml says what to compose, and how, and the lock beside it is kept while it fits. The model has
     one input and one output, `scores`, with a column per class in the order asked. It is checked against its modules
-    run alone before anything is written.
+    run alone before anything is written. A union is one network with what any of the modules keeps: cheaper, and not
+    equal to them.
     """
     from modhub import flow
+    from modhub.datasets import load_dataset
+    from modhub.resolver.options import REFUSE
+    from modhub.spec.licences import warnings
 
-    check_free(output)
-    workspace = places.open()
-    parts, lock = flow.gather(requirements, workspace=workspace)
-    composite = flow.compose(parts, name=name, version=version, strategy=strategy, lock=lock)
+    plan = plan_of(requirements, places=places, strategy=how["strategy"], calibrate=calibrate)
+    if plan.recipe is not None:
+        how = {key: given(key, value, getattr(plan.recipe, key)) for key, value in how.items()}
+        how["licence_conflicts"] = plan.recipe.policy.licence_conflicts or REFUSE
+    output = check_output(output, plan)
+    parts, lock = flow.gather(plan.requirements, workspace=plan.workspace, lock=plan.lock, request=plan.request)
+    data = None if plan.calibrate is None else load_dataset(plan.calibrate)
+    composite = flow.compose(parts, calibrate=data, lock=lock, **how)
     flow.write_package(composite.package, output)
     if as_json:
         print_json(plain(composite))
@@ -62,16 +80,33 @@ def command(
         f"strategy {composite.strategy} ({composite.why}); {composite.shared_nodes} computations shared, "
         f"{100 * composite.cost:.0f} % of the work of the modules alone; {byte_size(composite.package.size)}"
     )
+    if composite.refit is not None:
+        click.echo(told(composite.refit))
+    for warning in warnings({str(output): composite.package.manifest.license}):
+        say(f"licence: {warning}")
     say(f"next: modhub run {output} IMAGE...")
+
+
+def told(refit: Refit) -> str:
+    """Return in a sentence what calibrating changed."""
+    error, right = ([f"{100 * value:.1f} %" for value in pair] for pair in (refit.error, refit.accuracy))
+    return (
+        f"calibrated: on {refit.samples} held-out samples the calibration error went from {error[0]} to {error[1]}, "
+        f"the accuracy from {right[0]} to {right[1]}"
+    )
 
 
 def plain(composite: Composite) -> dict[str, Any]:
     """Return what was composed as plain values."""
+    refit = composite.refit
     return {
         "strategy": composite.strategy,
         "why": composite.why,
         "shared_nodes": composite.shared_nodes,
         "cost": composite.cost,
         "bytes": composite.package.size,
+        "calibration": None
+        if refit is None
+        else {"error": refit.error, "accuracy": refit.accuracy, "n": refit.samples},
         "manifest": composite.package.manifest.to_dict(),
     }
