@@ -2,7 +2,8 @@
 
 `python examples/read_package.py COLLECTION-FOLDER MODULE` runs a module once. It does not cut the base smaller, as
 modhub does, but sets to zero what the module drops, which gives the same scores; so it never has to look into the
-graph. It is for one's own files: of all that the page tells readers to refuse, it refuses only a wrong digest.
+graph, but for the place of each array where the base ships no weights file. It is for one's own files: of all that
+the page tells readers to refuse, it refuses only a wrong digest.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 
 DTYPES = {"F32": "<f4", "U32": "<u4", "U8": "u1"}
@@ -50,14 +52,72 @@ def channels_of(use: Any) -> Any:
     return np.concatenate([np.repeat(np.arange(first, first + n), repeat) for first, n, repeat in use["channels"]])
 
 
+def unpacked(bits: Any, array: Any) -> Any:
+    """Return packed bits as flags of the shape of an array."""
+    return np.unpackbits(bits, bitorder="little")[: array.size].reshape(array.shape).astype(bool)
+
+
+def from_gaps(data: Any) -> list[int]:
+    """Return the places that gaps in base 128 stand for."""
+    places, gap, shift, place = [], 0, 0, -1
+    for byte in data.tolist():
+        gap, shift = gap | (byte & 127) << shift, shift + 7
+        if byte < 128:
+            place += gap + 1
+            places.append(place)
+            gap, shift = 0, 0
+    return places
+
+
+def weights_of(base: dict[str, bytes]) -> bytearray:
+    """Return the weights file of a base; one that ships values only is laid out as its graph refers to it."""
+    if "weights.safetensors" in base:
+        return bytearray(base["weights.safetensors"])
+    stem, values = (read_arrays(bytearray(base[f"{name}.safetensors"]))[0] for name in ("stem", "values"))
+    arrays, header, start = {}, {}, 0
+    for tensor in onnx.load_model_from_string(base["model.onnx"]).graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            array = np.zeros(tensor.dims, np.float32)
+            common = unpacked(stem[f"bits/{tensor.name}"], array) if f"bits/{tensor.name}" in stem else ...
+            array[common] = values[f"{'whole' if common is ... else 'kept'}/{tensor.name}"]
+            place = {entry.key: entry.value for entry in tensor.external_data}
+            arrays[int(place["offset"])] = (tensor.name, array)
+    start = min(arrays)
+    for offset, (name, array) in arrays.items():
+        header[name] = {
+            "dtype": "F32",
+            "shape": array.shape,
+            "data_offsets": [offset - start, offset - start + array.nbytes],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode().ljust(start - 8)
+    return bytearray(
+        b"".join([(start - 8).to_bytes(8, "little"), text, *(arrays[o][1].tobytes() for o in sorted(arrays))])
+    )
+
+
+def complete(arrays: dict[str, Any], masks: dict[str, Any], base: dict[str, bytes]) -> None:
+    """Spell out the masks that refer to the base's stem, and give the base the weights that only this module has."""
+    stem = read_arrays(bytearray(base["stem.safetensors"]))[0] if "stem.safetensors" in base else {}
+    for name, array in arrays.items():
+        if f"bits/{name}" not in stem:
+            continue
+        common = unpacked(stem[f"bits/{name}"], array)
+        if f"xor/{name}" in masks:
+            flags = common.copy().reshape(-1)
+            flags[from_gaps(masks[f"xor/{name}"])] ^= True
+            masks[f"bits/{name}"] = np.packbits(flags, bitorder="little")
+        if f"values/{name}" in masks:
+            own = unpacked(masks[f"bits/{name}"], array) if f"bits/{name}" in masks else np.ones(array.shape, bool)
+            array[own & ~common] = masks[f"values/{name}"]
+
+
 def apply_masks(arrays: dict[str, Any], masks: dict[str, Any], sites: Any) -> None:
     """Set to zero what a module drops of its base, and scale and shift what it keeps."""
     kept = [np.isin(np.arange(s["size"]), masks.get(f"keep/{s['id']}", np.arange(s["size"]))) for s in sites["sites"]]
     flags = np.concatenate(kept)
     for name, array in arrays.items():
         if f"bits/{name}" in masks:
-            bits = np.unpackbits(masks[f"bits/{name}"], bitorder="little")[: array.size]
-            array[bits.reshape(array.shape) == 0] = 0
+            array[~unpacked(masks[f"bits/{name}"], array)] = 0
     rows = [use for use in sites["arrays"] if use["role"] == "row"]
     for use in rows:
         if f"scale/{use['array']}" in masks:
@@ -77,8 +137,10 @@ def run_module(collection: Path, name: str, x: Any) -> Any:
     manifest = json.loads(module["module.json"])
     base = read_release(collection, manifest["dependencies"][0]["package"].removeprefix("./"))
     masks, metadata = read_arrays(bytearray(module["delta.safetensors"]))
-    weights = bytearray(base["weights.safetensors"])
-    apply_masks(read_arrays(weights)[0], masks, json.loads(base["sites.json"]))
+    weights = weights_of(base)
+    arrays = read_arrays(weights)[0]
+    complete(arrays, masks, base)
+    apply_masks(arrays, masks, json.loads(base["sites.json"]))
     changed = bytes(weights)  # It has to stay until ONNX Runtime has made the session.
     options = onnxruntime.SessionOptions()
     options.add_external_initializers_from_files_in_memory(["weights.safetensors"], [changed], [len(changed)])

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from modhub._version import __version__ as __version__
     from modhub.composer.compose import Composite as Composite
     from modhub.composer.compose import Part as Part
+    from modhub.composer.patch import Options as _PatchOptions
+    from modhub.composer.patch import Patched as Patched
     from modhub.datasets import Dataset as Dataset
     from modhub.datasets import load_dataset as load_dataset
     from modhub.decomposers.options import Options as _DecomposeOptions
@@ -29,23 +31,32 @@ if TYPE_CHECKING:
     from modhub.errors import ResolveError as ResolveError
     from modhub.errors import UsageError as UsageError
     from modhub.flow import Info as Info
+    from modhub.flow import audit as audit
+    from modhub.flow import bundle as bundle
     from modhub.flow import check as check
     from modhub.flow import compose as compose
     from modhub.flow import decompose as decompose
+    from modhub.flow import deprecate as deprecate
     from modhub.flow import evaluate as evaluate
+    from modhub.flow import export as export
     from modhub.flow import gather as gather
     from modhub.flow import info as info
     from modhub.flow import install as install
     from modhub.flow import load as load
+    from modhub.flow import mirror as mirror
     from modhub.flow import pack as pack
+    from modhub.flow import patch as patch
     from modhub.flow import publish as publish
     from modhub.flow import resolve as resolve
     from modhub.flow import run as run
     from modhub.flow import search as search
     from modhub.flow import to_torch as to_torch
+    from modhub.flow import train as train
     from modhub.flow import write_collection as write_collection
     from modhub.flow import write_package as write_package
+    from modhub.flow import yank as yank
     from modhub.hub.client import PublishResult as PublishResult
+    from modhub.hub.mirror import Copy as Copy
     from modhub.hub.search import Query as Query
     from modhub.hub.search import SearchResult as SearchResult
     from modhub.network.modules import ClassModule as ClassModule
@@ -56,14 +67,20 @@ if TYPE_CHECKING:
     from modhub.resolver.options import Options as _ResolveOptions
     from modhub.resolver.options import Policy as Policy
     from modhub.spec.lock import Lock as Lock
+    from modhub.training.options import Options as _TrainOptions
+    from modhub.training.train import Trained as Trained
     from modhub.workspace import Workspace as Workspace
+    from modhub.workspace.audit import Finding as Finding
 
+    TrainOptions = _TrainOptions
     DecomposeOptions = _DecomposeOptions
+    PatchOptions = _PatchOptions
     ResolveOptions = _ResolveOptions
 
 _HOMES = {
     "load": "modhub.flow",
     "load_dataset": "modhub.datasets",
+    "train": "modhub.flow",
     "decompose": "modhub.flow",
     "pack": "modhub.flow",
     "write_collection": "modhub.flow",
@@ -73,15 +90,24 @@ _HOMES = {
     "info": "modhub.flow",
     "resolve": "modhub.flow",
     "install": "modhub.flow",
+    "audit": "modhub.flow",
+    "yank": "modhub.flow",
+    "deprecate": "modhub.flow",
+    "mirror": "modhub.flow",
+    "bundle": "modhub.flow",
     "gather": "modhub.flow",
     "compose": "modhub.flow",
+    "patch": "modhub.flow",
     "write_package": "modhub.flow",
+    "export": "modhub.flow",
     "run": "modhub.flow",
     "evaluate": "modhub.flow",
     "to_torch": "modhub.flow",
     "Model": "modhub.engines.model",
     "Dataset": "modhub.datasets",
     "Network": "modhub.network.network",
+    "TrainOptions": "modhub.training.options:Options",
+    "Trained": "modhub.training.train",
     "DecomposeOptions": "modhub.decomposers.options:Options",
     "Decomposition": "modhub.network.modules",
     "ClassModule": "modhub.network.modules",
@@ -95,8 +121,12 @@ _HOMES = {
     "ResolveOptions": "modhub.resolver.options:Options",
     "Policy": "modhub.resolver.options",
     "Lock": "modhub.spec.lock",
+    "Finding": "modhub.workspace.audit",
+    "Copy": "modhub.hub.mirror",
     "Part": "modhub.composer.compose",
     "Composite": "modhub.composer.compose",
+    "PatchOptions": "modhub.composer.patch:Options",
+    "Patched": "modhub.composer.patch",
     "Evaluation": "modhub.engines.evaluation",
     "ModhubError": "modhub.errors",
     "UsageError": "modhub.errors",

@@ -17,6 +17,7 @@ ModhubError
 │   ├── NotFound         no such file, package, release or collection
 │   ├── VersionTaken     the version exists with other content
 │   ├── CommitConflict   somebody else committed first
+│   ├── AccessDenied     the registry wants a token, or another one: log in
 │   └── StorageError     the disk or folder refused: full, read-only, no permission
 ├── DecomposeError       this network does not split that way
 ├── ResolveError         nothing satisfies the requirements: ask for something else
@@ -133,6 +134,10 @@ class VersionTaken(HubError):
 
 class CommitConflict(HubError):
     """The collection changed since it was read; nothing was written."""
+
+
+class AccessDenied(HubError):
+    """A registry refused who asked: no token, a wrong one, or one that may not do this."""
 
 
 class StorageError(HubError):

@@ -19,20 +19,24 @@ from typing import TYPE_CHECKING, TypeAlias
 from modhub.errors import InvalidData, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
     import torch
 
     from modhub.composer.compose import Composite, Part
+    from modhub.composer.patch import Options as PatchOptions
+    from modhub.composer.patch import Patched
     from modhub.datasets import Dataset
     from modhub.decomposers.options import Options as DecomposeOptions
     from modhub.decomposers.options import Progress
     from modhub.engines.evaluation import Evaluation
     from modhub.engines.model import Model
     from modhub.hub.client import PublishResult, SearchResult
+    from modhub.hub.mirror import Copy
     from modhub.hub.search import Query
+    from modhub.hub.transfer import Progress as Transferred
     from modhub.network.modules import Decomposition
     from modhub.network.network import Network
     from modhub.package.pack import Release
@@ -40,7 +44,12 @@ if TYPE_CHECKING:
     from modhub.resolver.options import Options as ResolveOptions
     from modhub.spec.index import Index
     from modhub.spec.lock import Lock
+    from modhub.spec.lock import Request as LockRequest
+    from modhub.training.options import Options as TrainOptions
+    from modhub.training.train import Trained
     from modhub.workspace import Workspace
+    from modhub.workspace.audit import Finding
+    from modhub.workspace.signatures import Signatures
 
 ENGINES = ("onnxruntime", "torch")
 
@@ -79,6 +88,57 @@ def load(
     return open_model(model, columns=columns, weights=weights, input_shape=input_shape, example=example)
 
 
+def train(
+    model: str | Path | torch.nn.Module | Model | Network,
+    data: Dataset,
+    folder: Path,
+    *,
+    validation: Dataset | None = None,
+    options: TrainOptions | None = None,
+    weights: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Trained:
+    """Return a classifier trained on labelled data, plainly or towards modularity (MODA), after writing it.
+
+    The folder then holds ``model.onnx`` and ``weights.safetensors``, for `load` and `decompose`, the report
+    ``train.json``, checkpoints and a log for TensorBoard. Started by `accelerate launch` or `torchrun`, all processes
+    share the work.
+
+    Args:
+        model: ``package.module:factory``, a `torch.nn.Module` (trained in place), or anything `load` opens.
+        data: labelled samples to learn from.
+        folder: where everything goes; made where there is none.
+        validation: labelled samples to measure on; by default a fifth of `data`.
+        options: how to train; `modhub.training.options.Options.fine_tuning()` suits a trained model.
+        weights: safetensors file for a factory's module to begin with.
+        resume: go on from the folder's last checkpoint, if it holds one.
+        progress: called with a dictionary after every epoch, in the first process.
+
+    Raises:
+        MissingExtra: torch, accelerate or tensorboardX is not installed.
+        UsageError: there is nothing to train, no such device, or the checkpoint belongs to another run.
+        InvalidData: the data has no labels, or does not fit.
+        InvalidNetwork: the model does not take the data, or torch cannot export it.
+    """
+    from modhub.engines.model import need_torch
+
+    need_torch("training")
+    from modhub.training.options import Options
+    from modhub.training.train import train as train_model
+
+    return train_model(
+        model,
+        data,
+        folder=Path(folder),
+        options=options or Options(),
+        validation=validation,
+        weights=weights,
+        resume=resume,
+        progress=progress or (lambda _: None),
+    )
+
+
 def decompose(
     model: Model | Network,
     data: Dataset,
@@ -87,8 +147,13 @@ def decompose(
     validation: Dataset | None = None,
     options: DecomposeOptions | None = None,
     progress: Progress | None = None,
+    partial: Path | None = None,
+    resume: bool = False,
 ) -> Decomposition:
     """Return a classifier's classes as modules.
+
+    With a folder for unfinished work, a run that was killed can be resumed, and gives what it would have given. The
+    folder is made when there is something to keep, and left for the caller to delete once the modules are safe.
 
     Args:
         model: the parent, from `load`.
@@ -97,10 +162,12 @@ def decompose(
         validation: held-out labelled data; by default a fifth of `data`.
         options: what to aim for.
         progress: called with a dictionary after every step.
+        partial: folder for unfinished work.
+        resume: go on with what `partial` holds, if it holds anything.
 
     Raises:
         MissingExtra: torch is not installed.
-        UsageError: there is no such method or device.
+        UsageError: there is no such method or device, or `partial` holds work that is not to be resumed, or other work.
         DecomposeError: the network does not split that way.
         InvalidData: the data does not fit the network.
     """
@@ -116,12 +183,17 @@ def decompose(
     check_device(options.device)
     classes = parent.columns if parent.is_named or data.classes is None else data.classes
     classes = Model.of(parent.network, columns=classes).columns
-    data.check_fits(parent.network.input, classes=classes)
-    data = dataclasses.replace(data, classes=classes)
+    data = dataclasses.replace(data.fitted(parent.network.input, classes=classes), classes=classes)
     train, held_out = data.split(seed=options.seed) if validation is None else (data, validation)
-    held_out.check_fits(parent.network.input, classes=classes)
+    held_out = held_out.fitted(parent.network.input, classes=classes)
     if held_out.y is None:
         raise InvalidData("the validation data has no labels", where="y", file=held_out.name)
+    if partial is not None:
+        from modhub.decomposers.unfinished import keep_unfinished
+
+        work = keep_unfinished(Path(partial), parent.network, train, held_out, method=method, options=options)
+        work.check(resume=resume)
+        options = dataclasses.replace(options, checkpoint=work)
     return decomposer(parent.network, train, held_out, options=options, progress=progress or silent)
 
 
@@ -174,9 +246,14 @@ def check(folder: Path) -> tuple[Package, ...]:
     from modhub.composer.golden import replay
     from modhub.package.folder import INDEX_FILE, read_collection, read_package
     from modhub.package.materialise import network_of
+    from modhub.package.worker import Worker
 
     folder = Path(folder)
-    packages = read_collection(folder) if (folder / INDEX_FILE).is_file() else (read_package(folder)[0],)
+    with Worker() as worker:
+        if (folder / INDEX_FILE).is_file():
+            packages = read_collection(folder, verify=worker.verify)
+        else:
+            packages = (read_package(folder, verify=worker.verify)[0],)
     for package in packages:
         if package.manifest.kind == "composite":
             replay(package, network_of(package))
@@ -190,7 +267,9 @@ def publish(
     collection: str,
     message: str = "",
     dry_run: bool = False,
+    private: bool = False,
     store: Path | None = None,
+    signatures: Mapping[str, str] | None = None,
 ) -> PublishResult:
     """Publish packages into a collection of a registry as one atomic commit.
 
@@ -200,7 +279,9 @@ def publish(
         collection: ``owner/name``.
         message: what changed, for the registry's history.
         dry_run: check everything, and say what would be published.
+        private: show a new collection to nobody else, where the registry is a server.
         store: folder of fetched files; the user's own by default.
+        signatures: by the digests of the packages, from `modhub.workspace.signatures`.
 
     Raises:
         InvalidName: the collection is not called ``owner/name``.
@@ -210,8 +291,9 @@ def publish(
     from modhub.spec.names import CollectionId
     from modhub.workspace import Workspace
 
-    client = Workspace.open([to], store=store).client
-    return client.publish(CollectionId.parse(collection), packages, message=message, dry_run=dry_run)
+    client = Workspace.open([to], store=store, private=private).client
+    name = CollectionId.parse(collection)
+    return client.publish(name, packages, message=message, dry_run=dry_run, signatures=signatures)
 
 
 def search(query: Query | str, *, workspace: Workspace | None = None) -> SearchResult:
@@ -278,6 +360,8 @@ def resolve(
     workspace: Workspace | None = None,
     old: Lock | None = None,
     options: ResolveOptions | None = None,
+    request: LockRequest | None = None,
+    upgrading: Collection[str] = (),
 ) -> Lock:
     """Return a lock with exact releases that satisfy the requirements.
 
@@ -286,41 +370,186 @@ def resolve(
         workspace: where to look.
         old: a lock whose versions are kept where they still fit.
         options: how to choose.
+        request: the same as the lock says it, with fewer choices; one of the two will do.
+        upgrading: full names of packages of the old lock whose newest releases are wanted.
 
     Raises:
         InvalidRequirement: a requirement cannot be parsed.
         ResolveError: nothing satisfies them; says which ones conflict and what to try.
     """
-    return _workspace(workspace).resolve(requirements, options=options, old=old)
+    from modhub.spec.names import PackageId
+
+    packages = [PackageId.parse(name) for name in upgrading]
+    return _workspace(workspace).resolve(requirements, options=options, request=request, old=old, upgrading=packages)
 
 
-def install(lock: Lock, *, workspace: Workspace | None = None) -> dict[str, Package]:
+def install(
+    lock: Lock,
+    *,
+    workspace: Workspace | None = None,
+    progress: Transferred | None = None,
+    signatures: Signatures | None = None,
+) -> dict[str, Package]:
     """Return a lock's packages by full name, fetched into the store where needed, and verified.
 
+    Args:
+        lock: from `resolve`, or read from a file.
+        workspace: where to look; the registries that the lock names are always asked.
+        progress: called from any thread while bytes come.
+        signatures: which keys are trusted, and whether each package must be signed.
+
     Raises:
-        IntegrityError: bytes differ from what the lock promises.
+        IntegrityError: bytes differ from what the lock promises, or are not signed as asked.
         HubError: a registry cannot be read.
     """
-    return _workspace(workspace).install(lock)
+    return _workspace(workspace).install(lock, progress=progress, signatures=signatures)
 
 
-def gather(requirements: Sequence[str], *, workspace: Workspace | None = None) -> tuple[list[Part], str]:
+def audit(lock: Lock, *, workspace: Workspace | None = None) -> tuple[Finding, ...]:
+    """Return what has come to light about a lock's releases: yanked, deprecated, changed, or not to be combined.
+
+    Raises:
+        UsageError: the lock names a registry by an address of an unknown form.
+    """
+    from modhub.workspace.audit import audit as look_again
+
+    return look_again(lock, _workspace(workspace))
+
+
+def yank(reference: str, *, registry: str, reason: str | None, store: Path | None = None) -> str:
+    """Mark a release as one that nobody should choose any more; existing locks still install it.
+
+    Args:
+        reference: ``owner/collection/name==1.0.0``.
+        registry: the registry's address.
+        reason: why, for the people who use it; None takes the mark back.
+        store: folder of fetched files; the user's own by default.
+
+    Returns:
+        the release's full name and version, as in `reference`.
+
+    Raises:
+        UsageError: the reference names no single release, or the reason is empty.
+        NotFound: there is no such release.
+        HubError: the registry cannot be written.
+    """
+    from modhub.workspace import Workspace
+    from modhub.workspace.references import named_release
+
+    client = Workspace.open([registry], store=store).client
+    package, version = named_release(reference, client)
+    if reason is None:
+        client.unyank(package, version=version)
+    else:
+        client.yank(package, version=version, reason=reason)
+    return f"{package}=={version}"
+
+
+def deprecate(reference: str, *, registry: str, reason: str | None, store: Path | None = None) -> str:
+    """Say what to use instead of a release, which may still be chosen; arguments and errors are those of `yank`."""
+    from modhub.workspace import Workspace
+    from modhub.workspace.references import named_release
+
+    client = Workspace.open([registry], store=store).client
+    package, version = named_release(reference, client)
+    client.deprecate(package, version=version, reason=reason)
+    return f"{package}=={version}"
+
+
+def mirror(
+    source: str,
+    target: str,
+    *,
+    collections: Sequence[str] = (),
+    store: Path | None = None,
+    progress: Transferred | None = None,
+) -> tuple[Copy, ...]:
+    """Copy collections from one registry to another, byte for byte; a bundle is a registry to read from.
+
+    Args:
+        source: the address of a registry, or the path of a bundle.
+        target: the address of a registry.
+        collections: ``owner/name``; without any, all that the source has.
+        store: folder of fetched files; the user's own by default.
+        progress: called from any thread while bytes come.
+
+    Raises:
+        NotFound: the source has no such collection.
+        IntegrityError: a file is not the one that the source's index promises.
+        CommitConflict: the target has a collection of that name with another history.
+        HubError: a registry cannot be read or written.
+    """
+    from modhub.hub import mirror as copying
+    from modhub.spec.names import CollectionId
+    from modhub.workspace import Workspace
+
+    client = Workspace.open([source, target], store=store).client
+    wanted = [CollectionId.parse(name) for name in collections] or client.collections(registry=source)
+    return tuple(copying.mirror(client, each, source=source, target=target, progress=progress) for each in wanted)
+
+
+def bundle(
+    collections: Sequence[str], path: Path, *, workspace: Workspace | None = None, progress: Transferred | None = None
+) -> int:
+    """Write whole collections as one file that `mirror` reads, and return its bytes.
+
+    Args:
+        collections: ``owner/name``.
+        path: the file; an older one is replaced.
+        workspace: its first registry is read.
+        progress: called from any thread while bytes come.
+
+    Raises:
+        NotFound: the registry has no such collection.
+        HubError: the registry cannot be read, or the file cannot be written.
+    """
+    from modhub.hub.bundle import write_bundle
+    from modhub.spec.names import CollectionId
+
+    wanted = [CollectionId.parse(name) for name in dict.fromkeys(collections)]
+    return write_bundle(_workspace(workspace).client, wanted, Path(path), progress=progress)
+
+
+def gather(
+    requirements: Sequence[str],
+    *,
+    workspace: Workspace | None = None,
+    lock: Lock | None = None,
+    request: LockRequest | None = None,
+) -> tuple[list[Part], str]:
     """Return what to compose, in the order asked, and the text of the lock that pins what came from registries.
 
     Args:
-        requirements: requirements, paths of package or collection folders, or the path of one lock file.
+        requirements: requirements, paths of package or collection folders, or the path of one lock file or recipe.
         workspace: where to look for what is no path.
+        lock: what pins the requirements; without it they are resolved.
+        request: how to resolve them.
 
     Raises:
         ResolveError: nothing satisfies the requirements.
         NotFound: a path does not exist.
         InvalidPackage: a package breaks the format.
     """
-    return _workspace(workspace).gather(requirements)
+    from modhub.workspace import Project, Workspace
+
+    project = Project.of(requirements) if requirements else None
+    if project is not None:
+        workspace = workspace or Workspace.open(project.registries, names=project.names)
+        requirements, request, kept = project.requirements, project.recipe.request(), project.read_lock()
+        lock = lock or (kept if kept is not None and project.fits(kept) else None)
+    return _workspace(workspace).gather(requirements, lock=lock, request=request)
 
 
 def compose(
-    parts: Sequence[Part], *, name: str = "composite", version: str = "1.0.0", strategy: str = "auto", lock: str = ""
+    parts: Sequence[Part],
+    *,
+    name: str = "composite",
+    version: str = "1.0.0",
+    strategy: str = "auto",
+    masks: str = "materialised",
+    calibrate: Dataset | None = None,
+    licence_conflicts: str = "refuse",
+    lock: str = "",
 ) -> Composite:
     """Return modules as one runnable model, checked against the modules run alone.
 
@@ -328,15 +557,57 @@ def compose(
         parts: from `gather`.
         name: the composite's package name.
         version: its version.
-        strategy: ``trunk``, ``parallel`` or ``auto``.
+        strategy: ``trunk``, ``parallel``, ``union`` or ``auto``.
+        masks: of single weights, ``materialised`` or ``packed``.
+        calibrate: labelled data that the scores are fitted to, one scale and offset per module, all together.
+        licence_conflicts: ``refuse`` modules whose licences forbid to make one model of them, or only ``warn``.
         lock: the text of the lock that pins the parts, to travel with the model.
 
     Raises:
         ComposeError: the modules do not fit together.
+        InvalidData: the data to calibrate on does not fit, or is too small.
     """
     from modhub.composer.compose import compose as join_parts
 
-    return join_parts(parts, name=name, version=version, strategy=strategy, lock=lock)
+    return join_parts(
+        parts,
+        name=name,
+        version=version,
+        strategy=strategy,
+        masks=masks,
+        calibrate=calibrate,
+        licence_conflicts=licence_conflicts,
+        lock=lock,
+    )
+
+
+def patch(
+    weak: Model | Network,
+    part: Part,
+    options: PatchOptions,
+    *,
+    data: Dataset | None = None,
+    test: Dataset | None = None,
+    lock: str = "",
+) -> Patched:
+    """Return a weak model one of whose classes is scored by a module, and what that changed.
+
+    Args:
+        weak: the model to patch.
+        part: the module, from `gather`.
+        options: which class the module takes over, how its score joins the others, and what to call the result.
+        data: labelled samples that neither was trained on, to fit the glue; a fifth of them chooses and measures.
+        test: more labelled samples, to measure on alone.
+        lock: the text of the lock that pins the module.
+
+    Raises:
+        ComposeError: the inputs differ and no adapter was declared, or the module does not score the class.
+        InvalidData: the data does not fit, or lacks samples.
+        UsageError: the weak model has no such class.
+    """
+    from modhub.composer.patch import patch as patch_model
+
+    return patch_model(as_model(weak), part, options, data=data, test=test, lock=lock)
 
 
 def write_package(package: Package, folder: Path) -> Path:
@@ -349,6 +620,29 @@ def write_package(package: Package, folder: Path) -> Path:
 
     fsops.write_folder(Path(folder), package.files)
     return Path(folder)
+
+
+def export(model: Model, *, to: str) -> dict[str, bytes]:
+    """Return a package as files that other tools take, by name.
+
+    Args:
+        model: a base, module or composite, from `load`.
+        to: ``onnx`` (one file with the weights inside), ``standalone`` (a package that needs no base), or ``oci`` (an
+            image layout in a tar file).
+
+    Raises:
+        UsageError: there is no such form, it takes a package and the model is none, or it is too large for one file.
+    """
+    from modhub.package.exports import oci_layout, single_file, standalone
+
+    if to == "onnx":
+        return {"model.onnx": single_file(model.network, classes=model.columns)}
+    if to not in ("standalone", "oci"):
+        raise UsageError(f"there is no form {to!r} to export to; the forms are onnx, standalone, oci")
+    if model.package is None:
+        raise UsageError(f"only packages can be exported to {to}: load the folder of a base, module or composite")
+    package = standalone(model.package, model.network)
+    return dict(package.files) if to == "standalone" else {"package.tar": oci_layout(package)}
 
 
 def run(target: Scorer, data: Dataset, *, engine: str = "onnxruntime") -> npt.NDArray[np.float32]:
@@ -367,7 +661,7 @@ def run(target: Scorer, data: Dataset, *, engine: str = "onnxruntime") -> npt.ND
     from modhub.engines.runtime import Session
 
     network = as_model(target).network
-    data.check_fits(network.input)
+    data = data.fitted(network.input)
     if engine == "onnxruntime":
         return Session(network).run(data.x)
     if engine != "torch":

@@ -20,6 +20,7 @@ EXIT_CODES: tuple[tuple[type[errors.ModhubError], int], ...] = (
 ADVICE: tuple[tuple[type[errors.ModhubError], str], ...] = (
     (errors.VersionTaken, "Published releases never change: give the new content a new version (--version)."),
     (errors.CommitConflict, "Somebody published at the same moment: try again."),
+    (errors.AccessDenied, "Log in with `modhub login REGISTRY`, or set MODHUB_TOKEN."),
     (errors.IntegrityError, "Do not use these bytes. If the store is damaged, installing again heals it."),
     (errors.StorageError, "Free some space or choose a folder you may write to, then run the same command again."),
     (errors.UnsupportedOperator, "Export the model without this operator, or report it with the model attached."),

@@ -18,19 +18,47 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {
+    "train": "train a classifier, towards modularity or plainly",
     "decompose": "split a trained classifier into class modules",
     "evaluate": "measure a model, module or composite on data",
+    "plot": "draw what modules keep and have in common",
     "check": "validate a package or collection",
+    "sign": "sign the packages of a collection with a key",
+    "verify": "check who signed the packages of a collection",
     "publish": "put a collection into a registry, in one commit",
     "search": "find modules",
     "info": "show a package, its versions and its dependents",
     "resolve": "choose exact releases for requirements",
     "install": "resolve, fetch and verify; write modhub.lock",
     "compose": "join modules into one runnable model",
+    "patch": "let a module take over a class of a weak model",
     "run": "score images or arrays",
+    "export": "write a package in a form that other tools take",
+    "audit": "look again at what a lock holds",
+    "yank": "mark a release as one not to choose any more",
+    "unyank": "take a yank back",
+    "deprecate": "say what to use instead of a release",
+    "login": "keep a token for a registry",
+    "logout": "forget the token of a registry",
+    "whoami": "say whose token a registry sees",
+    "registry": "registries by name, mirrors, and tokens for one of your own",
+    "bundle": "write collections as one file, to carry without a network",
+    "import": "put the collections of a bundle into a registry",
+    "cache": "the store of fetched files",
+    "serve": "a registry of your own that speaks the Hub's protocol",
     "demo": "the whole story on a real network and real images",
 }
 """The commands in the order of the story, with their short help: `modhub --help` needs no command's module."""
+
+HOMES = {
+    "verify": "sign:verify",
+    "unyank": "yank:unyank",
+    "deprecate": "yank:deprecate",
+    "logout": "login:logout",
+    "whoami": "login:whoami",
+    "import": "bundle:import_bundle",
+}
+"""Commands that share the module of another: the module, and what they are called there."""
 
 EPILOG = """\b
 Start with `modhub demo`. Every command has its own --help with an example.
@@ -71,7 +99,8 @@ def find_command(name: str | None) -> click.Command | None:
     """Return a command by its name, or None."""
     if name not in COMMANDS:
         return None
-    command: click.Command = importlib.import_module(f"modhub.cli.commands.{name}").command
+    module, _, called = HOMES.get(name, name).partition(":")
+    command: click.Command = getattr(importlib.import_module(f"modhub.cli.commands.{module}"), called or "command")
     command.name, command.short_help = name, COMMANDS[name]
     return command
 

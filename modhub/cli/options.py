@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ import click
 from modhub.errors import NotFound, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from modhub.cli.settings import Settings
-    from modhub.spec.lock import Lock
+    from modhub.spec.lock import Lock, Request
     from modhub.workspace import Workspace
 
     Command = TypeVar("Command", bound=Callable[..., Any])
@@ -29,9 +30,9 @@ store_option = click.option(
 )
 
 
-def output_option(text: str) -> Callable[[Command], Command]:
+def output_option(text: str, *, required: bool = True) -> Callable[[Command], Command]:
     """Return the option for the folder that a command writes."""
-    return click.option("--output", "-o", type=PATH, required=True, help=text)
+    return click.option("--output", "-o", type=PATH, required=required, help=text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,22 +49,43 @@ class Places:
     store: Path | None
     offline: bool
 
-    def open(self, otherwise: Iterable[str] = ()) -> Workspace:
+    def open(
+        self, otherwise: Iterable[str] = (), *, names: Mapping[str, str] | None = None, needed: bool = True
+    ) -> Workspace:
         """Return the workspace of these places; of other registries where none was named.
+
+        Args:
+            otherwise: the other registries.
+            names: addresses by names that requirements may use, beside those of the settings file.
+            needed: whether folders have to be there; what a lock pins may lie in the store, wherever it came from.
 
         Raises:
             UsageError: a registry's address has an unknown form.
             NotFound: a registry is a folder that is not there.
         """
-        from modhub.hub.directory import DirectoryBackend
         from modhub.workspace import Workspace
 
-        addresses = [address_of(name) for name in self.registries] or list(otherwise)
-        workspace = Workspace.open(addresses, store=self.store, offline=self.offline)
-        for name, backend in workspace.client.registries.items():
-            if isinstance(backend, DirectoryBackend) and not backend.root.is_dir():
-                raise NotFound(f"there is no registry {name!r}: no folder {backend.root}")
+        known = {**settings().registries, **(names or {})}
+        addresses = [known.get(name, name) for name in self.registries or otherwise]
+        workspace = Workspace.open(
+            addresses, store=self.store, offline=self.offline, named=bool(self.registries), names=known
+        )
+        if needed:
+            check_present(workspace)
         return workspace
+
+
+def check_present(workspace: Workspace) -> None:
+    """Check that the registries of a workspace that are folders are there.
+
+    Raises:
+        NotFound: one is not.
+    """
+    from modhub.hub.directory import DirectoryBackend
+
+    for name, backend in workspace.client.registries.items():
+        if isinstance(backend, DirectoryBackend) and not backend.root.is_dir():
+            raise NotFound(f"there is no registry {name!r}: no folder {backend.root}")
 
 
 def workspace_options(command: Command) -> Command:
@@ -89,38 +111,157 @@ def workspace_options(command: Command) -> Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Choosing:
-    """How a command chooses releases: what to prefer, whether pre-releases will do, whether old versions may go."""
+    """How a command chooses releases. What is None was left open: a recipe or an existing lock says it.
 
-    prefer: str
-    pre: bool
-    upgrade: bool
+    Args:
+        prefer: which provider of a class wins.
+        pre: whether pre-releases will do.
+        apart: whether the modules need not fit into one model.
+        upgrade: names of packages whose newest releases are wanted, `EVERYTHING` for all.
+        licenses: what is allowed.
+        min_f1: the least F1 of a module.
+        max_size: the most bytes of a module.
+    """
 
-    def resolve(self, requirements: Sequence[str], workspace: Workspace, *, old: Lock | None) -> Lock:
-        """Return the lock that satisfies the requirements, with the versions of an old one where they fit."""
+    prefer: str | None = None
+    pre: bool | None = None
+    apart: bool | None = None
+    upgrade: tuple[str, ...] = ()
+    licenses: tuple[str, ...] | None = None
+    min_f1: float | None = None
+    max_size: int | None = None
+
+    def request(self, otherwise: Request) -> Request:
+        """Return how to choose: what was given, and for the rest what a recipe or lock says."""
+        given: dict[str, Any] = {
+            "prefer": self.prefer,
+            "prerelease": self.pre,
+            "apart": self.apart,
+            "licenses": self.licenses,
+            "min_f1": self.min_f1,
+            "max_size": self.max_size,
+        }
+        return dataclasses.replace(otherwise, **{key: value for key, value in given.items() if value is not None})
+
+    def resolve(self, requirements: Sequence[str], workspace: Workspace, *, request: Request, old: Lock | None) -> Lock:
+        """Return the lock that satisfies the requirements, with the versions of an old one where they fit.
+
+        Raises:
+            UsageError: something is to be upgraded that is not in the old lock.
+        """
         from modhub import flow
-        from modhub.resolver.options import Options
 
-        options = Options(prefer=self.prefer, allow_prerelease=self.pre)
-        return flow.resolve(requirements, workspace=workspace, old=None if self.upgrade else old, options=options)
+        kept = None if EVERYTHING in self.upgrade else old
+        names = [] if kept is None else [locked_name(name, kept) for name in self.upgrade]
+        if self.upgrade and old is None and EVERYTHING not in self.upgrade:
+            raise UsageError(f"there is no lock yet in which {self.upgrade[0]} could be upgraded: leave --upgrade out")
+        return flow.resolve(requirements, workspace=workspace, request=request, old=kept, upgrading=names)
+
+
+EVERYTHING = "*"
+"""What ``--upgrade`` without a name stands for."""
+
+
+def locked_name(name: str, lock: Lock) -> str:
+    """Return the full name of a package of a lock, from that name, its last part, or the class that it was taken for.
+
+    Raises:
+        UsageError: no package of the lock is called so, or several are.
+    """
+    found = [
+        module.name for module in lock.modules if name in (module.name, module.name.rpartition("/")[2], *module.why)
+    ]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(module.name for module in lock.modules)
+    raise UsageError(f"{name!r} names {len(found) or 'no'} packages of the lock to upgrade; it holds {known}")
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]  # click before 8.4 has no type arguments
+    """A number of bytes, perhaps with a unit."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes."""
+        from modhub.errors import InvalidRequirement
+        from modhub.spec.requirements import parse_size
+
+        try:
+            return value if isinstance(value, int) else parse_size(str(value))
+        except InvalidRequirement as error:
+            self.fail(str(error), param, ctx)
+
+
+class Allowed(click.ParamType):  # type: ignore[type-arg]  # as above
+    """An SPDX licence, or a level of what licences ask for."""
+
+    name = "licence"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text."""
+        from modhub.errors import FormatError
+        from modhub.spec.recipe import check_allowed
+
+        try:
+            check_allowed(str(value), where="")
+        except FormatError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
 
 
 def choosing_options(command: Command) -> Command:
     """Add the options that say how to choose, and pass them as `choosing`."""
 
     @functools.wraps(command)
-    def collected(*args: Any, prefer: str, pre: bool, upgrade: bool, **rest: Any) -> Any:
-        return command(*args, choosing=Choosing(prefer=prefer, pre=pre, upgrade=upgrade), **rest)
+    def collected(
+        *args: Any,
+        prefer: str | None,
+        pre: bool,
+        apart: bool,
+        upgrade: tuple[str, ...],
+        licenses: tuple[str, ...],
+        min_f1: float | None,
+        max_size: int | None,
+        **rest: Any,
+    ) -> Any:
+        choosing = Choosing(
+            prefer=prefer,
+            pre=pre or None,
+            apart=apart or None,
+            upgrade=upgrade,
+            licenses=tuple(sorted(set(licenses))) or None,
+            min_f1=min_f1,
+            max_size=max_size,
+        )
+        return command(*args, choosing=choosing, **rest)
 
-    upgrade_option = click.option("--upgrade", is_flag=True, help="Do not keep the versions of an existing lock file.")
-    prefer_option = click.option(
-        "--prefer",
-        type=click.Choice(["accuracy", "size", "newest"]),
-        default="accuracy",
-        show_default=True,
-        help="Which provider of a class wins.",
+    options = (
+        click.option(
+            "--upgrade",
+            multiple=True,
+            is_flag=False,
+            flag_value=EVERYTHING,
+            metavar="[NAME]",
+            help="Keep no version of the lock, or all but NAME's. Repeatable.",
+        ),
+        click.option(
+            "--prefer",
+            type=click.Choice(["accuracy", "size", "newest"]),
+            help="Which provider of a class wins.  [default: accuracy]",
+        ),
+        click.option("--min-f1", type=click.FloatRange(0, 1), help="The least F1, at the low end of its interval."),
+        click.option("--max-size", type=Size(), help="The most bytes of a module, such as 500kB."),
+        click.option(
+            "--license", "licenses", multiple=True, type=Allowed(), help="Allowed: SPDX, or permissive. Repeatable."
+        ),
+        click.option("--pre", is_flag=True, help="Take pre-releases too."),
+        click.option("--apart", is_flag=True, help="They need not fit into one model."),
     )
-    pre_option = click.option("--pre", is_flag=True, help="Take pre-releases too.")
-    return upgrade_option(prefer_option(pre_option(cast("Command", collected))))
+    found = cast("Command", collected)
+    for option in reversed(options):
+        found = option(found)
+    return found
 
 
 def settings() -> Settings:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modhub.cli.failures import safe_text
+from modhub.report.words import byte_size as byte_size  # noqa: PLC0414  The commands have it from here.
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,13 +76,3 @@ def width(text: str) -> int:
 def percent(value: float | None) -> str:
     """Return a share as a percentage with one decimal."""
     return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def byte_size(count: int) -> str:
-    """Return a number of bytes in the unit that people read."""
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

@@ -152,3 +152,36 @@ def test_what_can_be_wrong_with_a_factory(
 def test_a_module_that_is_not_there(call: Call, data: Path) -> None:
     answer = call("decompose", "no_such_package.nets:make", "--data", data, "-o", "out", "--input-shape", "3,8,8")
     assert (answer.code, "there is no module 'no_such_package'" in answer.err) == (3, True)
+
+
+def test_unfinished_work_is_gone_on_with_only_when_asked(call: Call, model: Path, data: Path, tmp_path: Path) -> None:
+    words = ("decompose", model, "--data", data, "-o", "out", *QUICK)
+    assert call(*words, "--resume").code == 0
+    assert not (tmp_path / "out.partial").exists()
+    other = ("decompose", model, "--data", data, "-o", "new", *QUICK)
+    (tmp_path / "new.partial").mkdir()
+    refused = call(*other)
+    assert refused.code == 2
+    assert "new.partial holds the unfinished work" in refused.err
+    assert "--resume" in refused.err
+    assert call(*other, "--resume").code == 0
+    assert not (tmp_path / "new.partial").exists()
+
+
+def test_training_is_told_of_now_and_then_with_the_time_that_is_left(
+    call: Call, model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modhub.cli.telling.TELL_EVERY_S", 0.0)
+    told = call("decompose", model, "--data", data, "-o", "out", "--steps", "30", "--keep", "0.7").err
+    line = [line for line in told.splitlines() if "at work" in line][-1]
+    assert all(word in line for word in ("keeps", "loss", "left"))
+
+
+@pytest.mark.parametrize("method", ["gradsplitter", "cnnsplitter"])
+def test_the_papers_recipes_split_too(call: Call, data_folder: Path, method: str) -> None:
+    model, digits = data_folder / "mnist-mlp1-panrajan.onnx", data_folder / "mnist-test-200.npz"
+    words = ("--method", method, "--recipe", "paper", "--steps", "1", "--budget", "1s")
+    answer = call("decompose", model, "--data", digits, "-o", "out", *words, "--json")
+    assert answer.code == 0, answer.err
+    assert "there is no trunk" in answer.err
+    assert call("check", "out").code == 0

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     Call = Callable[..., Answer]
 
 COLUMNS, LINES = 80, 40
+LONGER = {"decompose": 48}
+"""Commands that take a model, data, a method and what to say of the packages."""
+FRONT_LINES = 54
+"""The first page lists every command, a line each."""
 
 
 def command_of(name: str) -> click.Command:
@@ -26,6 +30,15 @@ def command_of(name: str) -> click.Command:
     found = find_command(name)
     assert found is not None
     return found
+
+
+def leaves(command: click.Command) -> list[click.Command]:
+    """Return a command, or for a group all commands below it."""
+    if not isinstance(command, click.Group):
+        return [command]
+    context = click.Context(command)
+    inner = [command.get_command(context, name) for name in command.list_commands(context)]
+    return [leaf for each in inner if each is not None for leaf in leaves(each)]
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +52,7 @@ def test_help_fits_a_screen(call: Call, name: str) -> None:
     answer = call(*([name] if name else []), "--help")
     lines = answer.out.splitlines()
     assert (answer.code, answer.err) == (0, "")
-    assert len(lines) <= LINES
+    assert len(lines) <= (LONGER.get(name, LINES) if name else FRONT_LINES)
     assert max(map(len, lines)) <= COLUMNS
 
 
@@ -60,7 +73,8 @@ def test_every_command_has_an_example_that_can_be_typed(call: Call, name: str) -
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_reports_as_json(name: str) -> None:
-    assert any("--json" in option.opts for option in command_of(name).params)
+    for command in leaves(command_of(name)):
+        assert any("--json" in option.opts for option in command.params), command.name
 
 
 def test_the_commands_tell_the_story_in_order(call: Call) -> None:

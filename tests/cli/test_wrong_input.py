@@ -118,10 +118,10 @@ class TestDecompose:
         ("words", "code", "message"),
         [
             (("--classes", "cat,unicorn"), 2, "there is no class 'unicorn'; the classes are cat, dog"),
-            (("--method", "guessing"), 2, "there is no method 'guessing'; the methods are gradsplitter"),
+            (("--method", "guessing"), 2, "there is no method 'guessing'; the methods are cnnsplitter, gradsplitter"),
             (("--cut", "nowhere"), 1, "nowhere"),
             (("--device", "abacus"), 2, "torch cannot compute on 'abacus' here"),
-            (("--recipe", "paper"), 2, "recipe 'paper'"),
+            (("--recipe", "magic"), 2, "--recipe"),
             (("--budget", "soon"), 2, "expected a duration like 90s, 10m or 2h, got 'soon'"),
             (("--budget", "0s"), 2, "expected a duration"),
             (("--budget", "-5m"), 2, "expected a duration"),

@@ -23,6 +23,7 @@ from tests.package.test_pack import masked_weights
 from tests.support.modules import random_decomposition
 from tests.support.networks import inputs_for, networks
 from tests.support.samples import packages, small_network
+from tests.support.weight_masks import masked_weights as weight_masks
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -79,3 +80,10 @@ def test_the_second_reader_runs_as_a_program(tmp_path: Path) -> None:
         [sys.executable, str(EXAMPLE), str(folder), "cat"], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("[[")
+
+
+@pytest.mark.parametrize("form", ["delta", "values"])
+def test_the_second_reader_knows_stems_and_values(reader: ModuleType, tmp_path: Path, form: str) -> None:
+    split = weight_masks(small_network(), modules=3)
+    fsops.write_folder(tmp_path / "masks", collection_files(pack(split, Release(forms=(form,)))))
+    check_scores(reader, tmp_path / "masks", small_network(), ["class-0", "class-1", "class-2"])

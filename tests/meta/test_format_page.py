@@ -17,8 +17,10 @@ from modhub.package.operators import ALLOWED
 from modhub.package.safetensors_reader import DTYPES
 from modhub.spec import index, limits, manifest
 from modhub.spec.index import Release
+from modhub.spec.lock import Lock, LockedModule, Request
 from modhub.spec.manifest import ClassLabel, DataSource, Dependency, Manifest, Method, Metric, Parent, Runtime
 from modhub.spec.ports import Calibration, InputPort, OutputPort
+from modhub.spec.recipe import Policy, Recipe
 from tests.support.samples import composite, packages
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +55,14 @@ def test_every_limit_is_on_the_page_with_its_reason() -> None:
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: value.__name__)
 def test_every_key_is_on_the_page(value: Any) -> None:
     keys = {field.name for field in dataclasses.fields(value)} - {"extra"}
+    missing = sorted(key for key in keys if f"`{key}`" not in PAGE)
+    assert not missing
+
+
+@pytest.mark.parametrize("value", [Lock, LockedModule, Request, Recipe, Policy], ids=lambda value: value.__name__)
+def test_every_key_of_locks_and_recipes_is_on_the_page(value: Any) -> None:
+    names = {"version": "lock-version", "modules": "module"} if value is Lock else {}
+    keys = {names.get(field.name, field.name.replace("_", "-")) for field in dataclasses.fields(value)} - {"extra"}
     missing = sorted(key for key in keys if f"`{key}`" not in PAGE)
     assert not missing
 

@@ -12,13 +12,13 @@ import pytest
 import modhub
 
 VERBS = """
-load load_dataset decompose pack write_collection check publish search info resolve install gather compose write_package
-run evaluate to_torch
+load load_dataset train decompose pack write_collection check publish search info resolve install audit yank deprecate
+mirror bundle gather compose patch write_package export run evaluate to_torch
 """.split()
 
 VALUES = """
-Model Dataset Network DecomposeOptions Decomposition ClassModule Release Package PublishResult Query SearchResult Info
-Workspace ResolveOptions Policy Lock Part Composite Evaluation
+Model Dataset Network TrainOptions Trained DecomposeOptions Decomposition ClassModule Release Package PublishResult
+Query SearchResult Info Workspace ResolveOptions Policy Lock Finding Copy Part Composite PatchOptions Patched Evaluation
 """.split()
 
 ERRORS = """

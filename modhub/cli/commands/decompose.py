@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import re
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from modhub.cli.choices import (
+    DEFAULTS,
+    PAPER_LOSS,
+    class_names,
+    open_parent,
+    options_of,
+    ordered,
+    release_of,
+    seconds,
+)
 from modhub.cli.options import PATH, check_free, json_option, output_option
 from modhub.cli.output import byte_size, percent, print_json, print_table, say
-from modhub.decomposers.options import Options
-from modhub.errors import FormatError, InvalidVersion, UsageError
+from modhub.cli.replay import commands_of
+from modhub.cli.telling import Teller
+from modhub.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from modhub.datasets import Dataset
-    from modhub.engines.model import Model
-    from modhub.network.modules import Decomposition
-    from modhub.package.pack import Release
-    from modhub.package.package import Package
+    from modhub.report.document import Report
 
-DEFAULTS = Options()
-DURATION = re.compile(r"(?P<number>[0-9]{1,9}(\.[0-9]{1,3})?)(?P<unit>[smh])")
-SECONDS = {"s": 1, "m": 60, "h": 3600}
-NAMES_LIMIT = 1 << 20
-"""Bytes of a file of class names."""
+RECIPE_HELP = f"Ours, or the paper's (where --max-loss is {PAPER_LOSS:g})."
+PARTIAL = ".partial"
+"""How the folder of unfinished work is called, after the output's name."""
 
 
 @click.command(
@@ -43,12 +44,11 @@ Example: modhub decompose sample:cifar10-resnet20 -o split \\
 @output_option("Collection folder to write; must not exist.")
 @click.option("--validation", metavar="DATA", help="Held-out labelled data; default: a fifth of DATA.")
 @click.option("--method", default="gradsplitter", show_default=True, help="The system that splits.")
-@click.option("--recipe", type=click.Choice(["fast", "paper"]), default=DEFAULTS.recipe, help="Ours, or the paper's.")
+@click.option("--recipe", type=click.Choice(["fast", "paper"]), default=DEFAULTS.recipe, help=RECIPE_HELP)
 @click.option(
     "--max-loss",
     type=click.FloatRange(0, 100),
     metavar="POINTS",
-    default=DEFAULTS.max_loss,
     help=f"Accuracy to lose at most; default: {DEFAULTS.max_loss}.",
 )
 @click.option(
@@ -66,18 +66,35 @@ Example: modhub decompose sample:cifar10-resnet20 -o split \\
     "forms",
     multiple=True,
     metavar="FORM",
-    type=click.Choice(["delta", "standalone"]),
-    default=("delta",),
-    help="delta (the default), standalone; repeatable.",
+    type=click.Choice(["delta", "standalone", "values"]),
+    default=(),
+    help="delta (the default), standalone, values; repeatable.",
 )
 @click.option("--version", metavar="X.Y.Z", default="1.0.0", help="Version of the packages; default: 1.0.0.")
 @click.option("--license", metavar="SPDX", default="LicenseRef-Unknown", help="Licence of the weights.")
 @click.option("--name", help="What to call the parent; default: the file's name.")
 @click.option("--weights", metavar="FILE", type=PATH, help="Safetensors file for a factory's module.")
 @click.option("--input-shape", metavar="3,32,32", help="Shape of one input of a factory's module.")
+@click.option("--mean", metavar="A,B,C", help="Of images that the network takes normalised, per channel.")
+@click.option("--std", metavar="A,B,C", help="Likewise; the packages normalise by themselves.")
+@click.option(
+    "--align",
+    type=click.IntRange(1),
+    metavar="N",
+    default=DEFAULTS.align,
+    help=f"Keep multiples of N channels per layer; default: {DEFAULTS.align}.",
+)
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Training steps per level of retention.")
 @click.option("--flip", is_flag=True, help="Also learn from mirror images.")
+@click.option(
+    "--sharing",
+    type=click.FloatRange(0),
+    metavar="WEIGHT",
+    default=DEFAULTS.sharing,
+    help="Draw weight masks together.",
+)
 @click.option("--budget", metavar="10m", help="Stop training after this long.")
+@click.option("--resume", is_flag=True, help="Go on with the unfinished work in DIR.partial.")
 @click.option("--seed", type=click.IntRange(0), metavar="N", default=DEFAULTS.seed, help="Seed of every random choice.")
 @click.option("--device", default=DEFAULTS.device, show_default=True, help="Where torch computes.")
 @json_option
@@ -85,12 +102,15 @@ def command(model: str, *, data: str, output: Path, as_json: bool, **choices: An
     """Split MODEL, a trained classifier, into one module per class.
 
     MODEL is an .onnx file, or package.module:factory, which runs your own code. Writes a collection folder: a base,
-    a package per class, report.json.
+    a package per class, and reports.
     """
-    from modhub import flow
+    from modhub import flow, fsops
     from modhub.datasets import load_dataset
+    from modhub.report.document import report_on
+    from modhub.report.files import report_json, write_page
 
     check_free(output)
+    partial = unfinished_work(output, resume=choices["resume"])
     budget, release = seconds(choices["budget"]), release_of(choices, model)
     parent = open_parent(model, choices)
     train = load_dataset(data)
@@ -104,180 +124,46 @@ def command(model: str, *, data: str, output: Path, as_json: bool, **choices: An
         method=choices["method"],
         validation=ordered(held_out, labels) if held_out is not None else None,
         options=dataclasses.replace(options_of(choices, labels), budget=budget),
-        progress=tell,
+        progress=Teller(),
+        partial=partial,
+        resume=choices["resume"],
     )
     packages = flow.pack(decomposition, dataclasses.replace(release, labels=labels))
-    report = report_of(decomposition, packages)
+    report = report_on(decomposition, packages, commands=commands_of(output, data=choices["validation"] or data))
     flow.write_collection(
         packages,
         output,
         summary=f"{release.parent_name} split into {len(packages) - 1} class modules by {choices['method']}",
-        extra={"report.json": (json.dumps(report, indent=2) + "\n").encode()},
+        extra=report_json(report),
     )
+    fsops.remove(partial)
+    # The modules are safe by now, whatever becomes of the pictures.
+    seen = ordered(train, labels).split(seed=choices["seed"])[1] if held_out is None else ordered(held_out, labels)
+    missing = write_page(report, output, data=seen)
+    if missing:
+        say(f"   left out: {missing}")
     if as_json:
-        print_json(report)
+        print_json(report.to_dict())
     else:
-        print_report(packages, output)
+        print_report(report, output)
 
 
-def release_of(choices: Mapping[str, Any], model: str) -> Release:
-    """Return what is said about all packages, checked before any work is done.
-
-    Raises:
-        UsageError: the version or the licence is malformed.
-    """
-    from modhub.package.pack import Release
-    from modhub.spec.manifest import check_license
-    from modhub.spec.versions import parse_version
-
-    try:
-        parse_version(choices["version"])
-        check_license(choices["license"])
-    except FormatError as error:
-        option = "--version" if isinstance(error, InvalidVersion) else "--license"
-        raise UsageError(f"{option}: {error}") from error
-    return Release(
-        version=choices["version"],
-        created=now(),
-        license=choices["license"],
-        parent_name=choices["name"] or parent_name(model),
-        forms=tuple(dict.fromkeys(choices["forms"])),
-    )
-
-
-def parent_name(model: str) -> str:
-    """Return what to call a parent: its file's name, or that of the sample or factory."""
-    return Path(model).stem if Path(model).exists() else model.rpartition(":")[2]
-
-
-def now() -> str:
-    """Return the time in UTC to the second, RFC 3339."""
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def open_parent(model: str, choices: Mapping[str, Any]) -> Model:
-    """Return the classifier to split.
+def unfinished_work(output: Path, *, resume: bool) -> Path:
+    """Return the folder beside the output where unfinished work is kept.
 
     Raises:
-        UsageError: the shape of the input is no shape.
+        UsageError: there is some, and it is not to be resumed.
     """
-    from modhub import flow
-
-    sizes = [size.strip() for size in (choices["input_shape"] or "").split(",") if size.strip()]
-    if not all(size.isdigit() for size in sizes):
-        raise UsageError(f"--input-shape: expected sizes like 3,32,32, got {choices['input_shape']!r}")
-    # A factory is found where `python -m` would find it; an installed command does not look there by itself.
-    here = str(Path.cwd())
-    sys.path.append(here)
-    try:
-        return flow.load(model, weights=choices["weights"], input_shape=[int(size) for size in sizes])
-    finally:
-        sys.path.remove(here)
+    place = output.absolute()
+    partial = place.with_name(f"{place.name}{PARTIAL}")
+    if partial.exists() and not resume:
+        raise UsageError(f"{partial} holds the unfinished work of an earlier run: add --resume, or delete it")
+    return partial
 
 
-def class_names(file: Path | None, found: tuple[str, ...] | None, parent: Model) -> tuple[str, ...]:
-    """Return the names of the logits: from the file, from the parent's package, from the data, or numbered ones.
-
-    Raises:
-        UsageError: there are more or fewer names than classes.
-        NotFound: there is no such file.
-    """
-    names = found if found is not None and not parent.is_named else parent.columns
-    if file is not None:
-        names = read_names(file)
-    if len(names) != len(parent.columns):
-        problem = f"there are {len(names)} class names, and the network has {len(parent.columns)} classes"
-        raise UsageError(f"{problem}: name them with --class-names")
-    return names
-
-
-def read_names(file: Path) -> tuple[str, ...]:
-    """Return the lines of a text file that are not empty."""
-    from modhub import fsops
-
-    try:
-        text = fsops.read_file(file.resolve(), limit=NAMES_LIMIT).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise FormatError("is no UTF-8 text", file=str(file)) from error
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
-
-
-def ordered(data: Dataset, labels: Sequence[str]) -> Dataset:
-    """Return data that numbers its classes as the network does.
-
-    Raises:
-        UsageError: the data lacks a class.
-    """
-    if data.classes is None:
-        return dataclasses.replace(data, classes=tuple(labels))
-    return data if data.classes == tuple(labels) or data.y is None else data.subset(labels)
-
-
-def options_of(choices: Mapping[str, Any], labels: tuple[str, ...]) -> Options:
-    """Return the decomposer's options.
-
-    Raises:
-        UsageError: a class is unknown.
-    """
-    wanted = [name.strip() for name in (choices["classes"] or "").split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in labels]
-    if unknown:
-        raise UsageError(f"there is no class {unknown[0]!r}; the classes are {', '.join(labels)}")
-    same = ("recipe", "max_loss", "keep", "cut", "steps", "flip", "seed", "device")
-    return Options(**{name: choices[name] for name in same}, classes=tuple(dict.fromkeys(map(labels.index, wanted))))
-
-
-def seconds(text: str | None) -> float | None:
-    """Return a duration such as ``90s``, ``10m`` or ``2h`` in seconds.
-
-    Raises:
-        UsageError: the text is no duration.
-    """
-    if text is None:
-        return None
-    found = DURATION.fullmatch(text)
-    if not found or not float(found["number"]):
-        raise UsageError(f"--budget: expected a duration like 90s, 10m or 2h, got {text!r}")
-    return float(found["number"]) * SECONDS[found["unit"]]
-
-
-def tell(event: Mapping[str, Any]) -> None:
-    """Tell about a step of the work."""
-    step = event["step"]
-    if step == "trunk":
-        place = f"the trunk ends at {event['cut']}" if event["cut"] else "there is no trunk"
-        say(f"   {place}; masks act on {event['kernels']} kernels in {event['sites']} sites")
-    elif {"kept", "accuracy"} <= event.keys():
-        kept = f"keeps {percent(event['kept'])} of the kernels behind the trunk"
-        say(f"   {step:<8} {kept}, composed accuracy {percent(event['accuracy'])} on validation data")
-    elif step == "parent":
-        say(f"   the parent's accuracy on validation data is {percent(event['accuracy'])}")
-    else:
-        say("   " + ", ".join(f"{key} {value}" for key, value in event.items()))
-
-
-def report_of(decomposition: Decomposition, packages: Sequence[Package]) -> dict[str, Any]:
-    """Return everything measured, as plain values."""
-    return {
-        "parent": packages[0].manifest.to_dict(),
-        "cut": decomposition.cut,
-        "history": [dict(step) for step in decomposition.history],
-        "modules": [
-            {
-                "name": package.name,
-                "version": package.version,
-                "bytes": package.size,
-                "metrics": {name: metric.to_dict() for name, metric in package.manifest.metrics.items()},
-            }
-            for package in packages[1:]
-        ],
-    }
-
-
-def print_report(packages: Sequence[Package], output: Path) -> None:
-    """Print a table of the modules."""
+def print_report(report: Report, output: Path) -> None:
+    """Print a table of the modules, how they compose, and what was never cut."""
+    packages = report.packages
     titles = {
         "precision": "precision",
         "recall": "recall",
@@ -292,6 +178,11 @@ def print_report(packages: Sequence[Package], output: Path) -> None:
         shares = {title: percent(metrics[key].value if key in metrics else None) for title, key in titles.items()}
         rows.append({"module": package.name, **shares, "size": byte_size(package.size)})
     print_table(rows, title="measured on validation data; kernels, weights and MACs against the parent's")
+    composed, parent = report.composed_accuracy, packages[0].manifest.metrics.get("accuracy")
+    if composed is not None and parent is not None:
+        told = f"{percent(composed.value)} on validation data, the parent's {percent(parent.value)}"
+        click.echo(f"composed accuracy {told}")
+    click.echo(report.pinned_sentence)
     size = byte_size(sum(package.size for package in packages))
     click.echo(f"wrote {len(packages)} packages, {size}, to {output}")
     say(f"next: modhub publish {output} --to ./registry")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from modhub.cli.commands.decompose import tell
 from modhub.cli.options import PATH, json_option
 from modhub.cli.output import byte_size, percent, print_json, print_table, say
+from modhub.cli.telling import tell
 
 
 @click.command(epilog="\b\nExample: modhub demo -o my-demo")

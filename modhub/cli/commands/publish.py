@@ -8,6 +8,7 @@ import click
 
 from modhub.cli.options import PATH, address_of, json_option, store_option
 from modhub.cli.output import byte_size, print_json, say
+from modhub.cli.progress import waiting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,21 +24,46 @@ if TYPE_CHECKING:
 @click.option("--name", help="The collection, owner/name; default: local/ and the folder's name.")
 @click.option("--message", "-m", default="", help="What changed, for the registry's history.")
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be published.")
+@click.option("--sign", "key", type=PATH, help="Sign with a private key; default: take along what `modhub sign` made.")
+@click.option("--private", is_flag=True, help="Show a new collection to nobody else, on a server.")
 @store_option
 @json_option
-def command(
-    folder: Path, *, to: str, name: str | None, message: str, dry_run: bool, store: Path | None, as_json: bool
+def command(  # noqa: PLR0913  Each is an option.
+    folder: Path,
+    *,
+    to: str,
+    name: str | None,
+    message: str,
+    dry_run: bool,
+    key: Path | None,
+    private: bool,
+    store: Path | None,
+    as_json: bool,
 ) -> None:
     """Publish the packages in FOLDER to a registry, in one atomic commit.
 
     Publishing the same bytes again is a success; other bytes under a published version are refused.
     """
     from modhub import flow
+    from modhub.workspace.signatures import sign_packages, signatures_in
 
-    packages, collection = flow.check(folder), name or f"local/{folder.resolve().name}"
-    result = flow.publish(
-        packages, to=address_of(to), collection=collection, message=message, dry_run=dry_run, store=store
-    )
+    collection = name or f"local/{folder.resolve().name}"
+    with waiting("checking"):
+        packages = flow.check(folder)
+    with waiting("signing"):
+        signatures = signatures_in(folder) if key is None else sign_packages(packages, collection=collection, key=key)
+    warn_of_lookalikes(collection, address_of(to), store=store)
+    with waiting("publishing"):
+        result = flow.publish(
+            packages,
+            to=address_of(to),
+            collection=collection,
+            message=message,
+            dry_run=dry_run,
+            private=private,
+            store=store,
+            signatures=signatures,
+        )
     if as_json:
         print_json(plain(result))
         return
@@ -51,6 +77,25 @@ def command(
             f"{verb} {count} release{'s' if count != 1 else ''} ({byte_size(result.size)}) to {collection}: {names}"
         )
     say(f"next: modhub install -r {to} {collection}/{packages[-1].name}")
+
+
+def warn_of_lookalikes(collection: str, registry: str, *, store: Path | None) -> None:
+    """Say whom the owner of a new collection could be mistaken for, where the registry can list whom it has."""
+    from modhub.errors import ModhubError
+    from modhub.spec.lookalikes import lookalikes
+    from modhub.spec.names import CollectionId
+    from modhub.workspace import Workspace
+
+    if registry.startswith("hf:"):
+        return  # All of the Hub is no list to go through.
+    wanted = CollectionId.parse(collection)
+    try:
+        known = Workspace.open([registry], store=store).client.collections()
+    except ModhubError:
+        return  # A new folder has none; of all else publishing will tell.
+    if wanted not in known:
+        for owner in lookalikes(wanted, known):
+            say(f"warning: {wanted.owner} is easily mistaken for {owner}, who is in this registry already")
 
 
 def plain(result: PublishResult) -> dict[str, Any]:

@@ -1,0 +1,58 @@
+"""What is said about a decomposition while it works."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from modhub.cli.output import percent, say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TELL_EVERY_S = 5.0
+"""Seconds between two lines about training."""
+
+
+class Teller:
+    """Tells about the steps of the work; of training, a line every few seconds."""
+
+    def __init__(self) -> None:
+        self._told = time.monotonic()
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Tell about a step, unless it is one of many and the last word is fresh."""
+        if event["step"] != "training":
+            tell(event)
+        elif time.monotonic() - self._told >= TELL_EVERY_S:
+            self._told = time.monotonic()
+            tell({**event, "step": "at work"})
+
+
+def tell(event: Mapping[str, Any]) -> None:
+    """Tell about a step of the work, but not about those of training."""
+    step = event["step"]
+    if step == "training":
+        return
+    if step == "trunk":
+        place = f"the trunk ends at {event['cut']}" if event["cut"] else "there is no trunk"
+        weights = f"{event['weights']} weights" if "weights" in event else ""
+        what = weights or f"{event['kernels']} kernels in {event['sites']} sites"
+        say(f"   {place}; masks act on {what}")
+    elif "kept" in event:
+        parts = [f"keeps {percent(event['kept'])} of the {event.get('unit', 'kernels')} behind the trunk"]
+        parts += [f"loss {event['loss']:.4g}"] if "loss" in event else []
+        parts += [f"composed accuracy {percent(event['accuracy'])} on validation data"] if "accuracy" in event else []
+        parts += [f"about {duration(event['left_s'])} left"] if event.get("left_s") is not None else []
+        say(f"   {step:<8} {', '.join(parts)}")
+    elif step == "parent":
+        say(f"   the parent's accuracy on validation data is {percent(event['accuracy'])}")
+    else:
+        say("   " + ", ".join(f"{key} {value}" for key, value in event.items()))
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that people read."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
