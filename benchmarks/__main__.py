@@ -21,7 +21,20 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from benchmarks import composing, packing, resolving, scaling, splitting, starting
+from benchmarks import (
+    composing,
+    masks,
+    modular,
+    packing,
+    patching,
+    publishing,
+    resolving,
+    scaling,
+    serving,
+    splitters,
+    splitting,
+    starting,
+)
 from benchmarks.table import write_table
 from modhub._version import __version__
 
@@ -31,13 +44,19 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).parent / "results"
 BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "split": splitting.measure,
+    "splitters": splitters.measure,
     "compose": composing.measure,
     "pack": packing.measure,
     "resolve": resolving.measure,
+    "hub": publishing.measure,
     "start": starting.measure,
+    "moda": modular.measure,
+    "weightmask": masks.measure,
+    "patch": patching.measure,
     "scale": scaling.measure,
+    "registry": serving.measure,
 }
-PLOTS: dict[str, Callable[..., None]] = {"scale": scaling.draw}
+PLOTS: dict[str, Callable[..., None]] = {"moda": modular.draw, "scale": scaling.draw, "weightmask": masks.draw}
 """Draw a benchmark's values on axes; the plot lies beside its JSON."""
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "torch")
 
