@@ -354,7 +354,7 @@ def test_no_browser_runs_a_file(service: Service, repo: str) -> None:
 
 
 def test_unknown_addresses_and_methods(service: Service) -> None:
-    check_refused(service.call("GET", "/nothing/here/at/all"), 404, "NoSuchRoute")
+    check_refused(service.call("GET", "/api/nothing/here/at/all"), 404, "NoSuchRoute")
     check_refused(service.call("GET", "/api/agent-harnesses"), 404, "NoSuchRoute")
     check_refused(service.call("PATCH", "/api/models"), 405, "MethodNotAllowed")
 

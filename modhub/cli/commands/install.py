@@ -53,6 +53,8 @@ def command(
 
     if Project.of(requirements) is None:
         lock_file = lock_file or Path(LOCK_FILE)
+        if locked and not requirements and not lock_file.exists():
+            raise NotFound(f"there is no {lock_file}: run it once without --locked")
     task = task_of(requirements, lock_file=lock_file, choosing=choosing, places=places, what="install")
     check_usage(task, locked=locked, is_named=bool(requirements) and task.project is None)
     if task.old is not None and (locked or (task.project is not None and task.fits and not choosing.upgrade)):
