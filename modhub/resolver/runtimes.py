@@ -20,6 +20,7 @@ LAST = STEP**3 - 1
 def intervals(specifier: SpecifierSet) -> list[Interval]:
     """Return the final versions ``X.Y.Z`` that a specifier allows, as intervals in order; pre-releases are left out.
 
+    >>> from packaging.specifiers import SpecifierSet
     >>> intervals(SpecifierSet(">=0.0.2,<0.0.9,!=0.0.5"))
     [(2, 4), (6, 8)]
     """
