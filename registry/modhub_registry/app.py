@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 
 from modhub.errors import HubError
 from modhub_registry.around import Counted, Drain, RateLimit, RawPath, handlers
+from modhub_registry.guesses import Guesses
 from modhub_registry.meters import Meters
 from modhub_registry.pages import routes as catalogue
 from modhub_registry.routes import account, commit, download, look, manage, status, upload
@@ -87,6 +88,7 @@ def create_app(registry: Registry, *, pages: Sequence[BaseRoute] = ()) -> Starle
             Middleware(Counted, meters=meters),
             Middleware(Drain),
             Middleware(RateLimit, per_minute=registry.settings.limits.requests_per_minute),
+            Middleware(Guesses, wrong_tokens=registry.settings.limits.wrong_tokens),
         ],
         exception_handlers=handlers(),
         lifespan=lifespan,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from modhub.package.worker import Allowance
 from modhub_registry import errors
 from modhub_registry.app import hub_routes
-from modhub_registry.checks.worker import MEMORY_BYTES
 from modhub_registry.settings import GIB, MIB, Limits
 from modhub_registry.storage import trees
 
@@ -41,7 +41,7 @@ def test_every_limit_is_told() -> None:
         f"travel in parts | {limits.multipart_bytes // MIB} MiB, in parts of {limits.part_bytes // MIB} MiB",
         f"its depth | {trees.PATH_BYTES:,} bytes; {trees.NAME_BYTES} bytes; {trees.DEPTH}",
         f"without | {limits.requests_per_minute:,}",
-        f"within {MEMORY_BYTES // GIB} GiB of memory",
+        f"within {Allowance().memory_bytes // GIB} GiB of memory",
     ):
         assert text in FLAT, text
     assert limits.link_seconds == 3600

@@ -5,48 +5,48 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
-import shutil
-import subprocess
-import tarfile
 import zipfile
 from contextlib import ExitStack
-from html.parser import HTMLParser
 from itertools import pairwise
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-import numpy as np
 import pytest
-from PIL import Image
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from modhub import flow
-from modhub.datasets import Dataset
 from modhub.package.folder import INDEX_FILE
+from modhub.package.signing import sign
 from modhub.spec.digests import sha256
 from modhub.spec.index import Index, Release
 from modhub.spec.lock import Lock
+from modhub.spec.provenance import Metric
 from modhub.workspace import Workspace
+from modhub_registry.app import hub_routes
 from modhub_registry.errors import TooManyRequests
 from modhub_registry.pages.card import HTML_LENGTH, card_html
+from modhub_registry.pages.compare_page import which_is_better
 from modhub_registry.pages.composing import AT_ONCE, WAITING, Bench
 from modhub_registry.pages.figures import kept_picture, overlap_picture
-from modhub_registry.pages.try_page import RUNTIME_FILES, WEB_FOLDER
+from modhub_registry.pages.guide_page import PARTS
+from modhub_registry.pages.guide_page import told as told_routes
+from modhub_registry.pages.signature import signing_key
 from modhub_registry.settings import Limits
-from tests.server.browser import browser
-from tests.server.collections import SEED, lines, package
-from tests.server.service import Service, header, served
-from tests.support.needed import lacking
+from tests.server.collections import package
+from tests.server.published import PLACE, SEEDED, Page, collection_files, page, publish, seed_files
+from tests.server.service import served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from tests.server.service import Answer
+    from tests.server.service import Service
 
-SEEDED = "modhub/resnet20-cifar10"
-PLACE = f"/{SEEDED}"
 COMPOSE = "/catalog/compose"
 CHOSEN = f"class=cat&m={SEEDED}/dog"
+COMPARE = "/catalog/compare"
+TWO = f"m={SEEDED}/cat&m={SEEDED}/dog"
 PAGES = (
     "/",
     PLACE,
@@ -57,53 +57,14 @@ PAGES = (
     "/alice/none",
     COMPOSE,
     f"{COMPOSE}?{CHOSEN}",
+    COMPARE,
+    f"{COMPARE}?{TWO}",
+    "/catalog/guide",
+    "/catalog/api",
 )
 MOST_BYTES = 100_000
-VOID = frozenset("area base br col embed hr img input link meta source track wbr rect path".split())
 ATTACK = "<script>alert(1)</script>"
 LIMITS = Limits(requests_per_minute=0)
-WEB_VERSION = "1.30.0"
-
-
-class Page(HTMLParser):
-    """A page as a browser sees it: its elements with their attributes, its text, and whether every tag is closed."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.words: list[str] = []
-        self.open: list[str] = []
-        self.answer = answer
-        self.feed(answer.body.decode())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            while self.open and self.open[-1] in {"li", "p", "option", "tr", "td", "th"} and self.open[-1] != tag:
-                self.open.pop()
-            assert self.open.pop() == tag, tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def links(self) -> set[str]:
-        found = {each["href"] for each in self.all("a") + self.all("link")}
-        return found | {each["src"] for each in self.all("img") + self.all("script")}
 
 
 @pytest.fixture(scope="module")
@@ -114,31 +75,20 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
-def seed_files() -> dict[str, bytes]:
-    return {str(path.relative_to(SEED)): path.read_bytes() for path in SEED.rglob("*") if path.is_file()}
+@pytest.fixture(scope="module", params=PAGES)
+def shown(request: pytest.FixtureRequest, seeded: Service) -> Page:
+    """Each page, fetched once."""
+    return page(seeded, request.param)
 
 
-def publish(service: Service, name: str, files: Mapping[str, bytes], *, private: bool = False) -> None:
-    user = name.partition("/")[0]
-    service.api(user).create_repo(name, private=private, exist_ok=True)
-    answer = service.commit(name, header(), *lines(files), user=user)
-    assert answer.status == 200, answer.body
-
-
-def page(service: Service, path: str, *, user: str = "") -> Page:
-    return Page(service.call("GET", path, user=user))
-
-
-@pytest.mark.parametrize("path", PAGES)
-def test_pages_are_small_whole_and_safe(seeded: Service, path: str) -> None:
-    found = page(seeded, path)
-    assert found.answer.status == (404 if "none" in path else 200)
+def test_pages_are_small_whole_and_safe(shown: Page) -> None:
+    found = shown
+    assert found.answer.status == (404 if "Nothing is here" in found.text else 200)
     assert not found.open
     assert len(found.answer.body) < MOST_BYTES
     policy = found.answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
-    assert "unsafe-inline" not in policy
-    assert ("unsafe" in policy) == ("/try" in path)
+    assert "unsafe" not in policy
     # Nothing that the policy would refuse.
     assert not found.all("style")
     assert not [each for _, each in found.elements if "style" in each or any(name.startswith("on") for name in each)]
@@ -146,9 +96,8 @@ def test_pages_are_small_whole_and_safe(seeded: Service, path: str) -> None:
     assert found.answer.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_pages_are_for_every_reader(seeded: Service, path: str) -> None:
-    found = page(seeded, path)
+def test_pages_are_for_every_reader(shown: Page) -> None:
+    found = shown
     assert found.all("html") == [{"lang": "en"}]
     assert len(found.all("h1")) == len(found.all("main")) == 1
     assert "width=device-width" in str(found.all("meta"))
@@ -180,8 +129,8 @@ def test_every_link_leads_somewhere(seeded: Service) -> None:
         if answer.headers["content-type"].startswith("text/html"):
             for link in Page(answer).links:
                 target = urljoin(f"{seeded.url}{path}", link).partition("#")[0]
-                # Each of these resolves, which takes most of a second: one of them will do.
-                if target.startswith(seeded.url) and ("&m=" not in target or target.endswith("cat")):
+                # Each of these resolves or measures, which takes most of a second: one of them will do.
+                if target.startswith(seeded.url) and ("m=" not in target or "m=" + SEEDED + "/cat" in target):
                     waiting += {target.removeprefix(seeded.url)} - seen - set(waiting)
     assert {f"{PLACE}/cat", f"{PLACE}/cat/1.0.0", f"{PLACE}/resolve/main/cat/1.0.0/delta.safetensors"} <= seen
 
@@ -223,6 +172,8 @@ def test_the_collection_page_has_a_row_for_each_module_and_a_cell_for_each_two(s
         ("class=frog&method=gradsplitter&license=BSD-2-Clause", {"frog"}),
         ("method=moda", set()),
         ("license=MIT", set()),
+        ("parent=efe964f085b22931b442a72006877e30583f207584f4b5190e6b394f92f95a80&q=cat", {"cat"}),
+        ("parent=0", set()),
         ("min_f1=0.9", {"ship"}),
         ("max_size=7485", set()),
         ("max_size=7500&min_f1=0.8", {"airplane", "horse"}),
@@ -241,6 +192,99 @@ def test_what_cannot_be_asked_is_refused_readably(seeded: Service, query: str) -
     found = page(seeded, f"/?{query}")
     assert found.answer.status == 400
     assert "That cannot be asked" in found.text
+
+
+def test_two_modules_are_compared(seeded: Service) -> None:
+    found = page(seeded, f"{COMPARE}?{TWO}")
+    text = found.text.replace("\u00a0", " ")
+    for said in (
+        "F1 73.4 % (70.5 to 76.2) 79.0 % (76.3 to 81.5)",
+        "They score different classes",
+        "They take the same input, so they fit into one model",
+        "They come from the same parent",
+        "64.5 % are kept by both",
+        "conv 17 32 40 64",
+    ):
+        assert said in text, said
+    assert f"{COMPOSE}?{TWO}" in found.links
+    assert "conv" not in page(seeded, f"{COMPARE}?m={SEEDED}/cat&m={SEEDED}/base").text
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("m=x", 400), ("&".join(f"m={SEEDED}/{name}" for name in ("cat", "dog", "ship")), 400), (f"m={SEEDED}/none", 404)],
+)
+def test_what_cannot_be_compared_is_refused(seeded: Service, query: str, status: int) -> None:
+    assert page(seeded, f"{COMPARE}?{query}").answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ((0.90, 0.88, 0.92), (0.80, 0.78, 0.82), "a 1.0.0 is better: its F1 is at least 88.0 %"),
+        ((0.80, 0.78, 0.82), (0.90, 0.88, 0.92), "b 1.0.0 is better"),
+        ((0.81, 0.79, 0.83), (0.80, 0.78, 0.82), "neither is measurably better"),
+        ((0.81, None, None), (0.80, None, None), "which is better is not known"),
+    ],
+)
+def test_which_module_is_better_is_said_only_where_it_is_known(
+    first: tuple[float, ...], second: tuple[float, ...], said: str
+) -> None:
+    cat = package("cat")
+    entry = Release.of(cat.manifest, cat.files["module.json"])
+    sides = [
+        dataclasses.replace(entry, name=name, metrics={"f1": Metric(value=value, low=low, high=high)})
+        for name, (value, low, high) in (("a", first), ("b", second))
+    ]
+    assert said in which_is_better(*sides).replace("\u00a0", " ")
+
+
+def test_a_signature_is_shown_and_not_vouched_for(seeded: Service, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "key.pem").write_bytes(pem)
+    cat = package("cat")
+    text = sign(cat.files["module.json"], package="frank/signed/cat", version="1.0.0", key=tmp_path / "key.pem")
+    digest = sha256(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    publish(seeded, "frank/signed", collection_files([package("base"), cat], signatures={"cat": text}))
+    assert digest in page(seeded, "/frank/signed/cat").text
+    assert "does not check it" in page(seeded, "/frank/signed/cat").text
+    assert "signed no" in page(seeded, "/frank/signed/base").text
+
+
+@pytest.mark.parametrize(
+    "signature", [7, "", "{}", "[" * 9000, '{"verificationMaterial": {"publicKey": {"hint": "x"}}}']
+)
+def test_an_unreadable_signature_is_said_to_be_one(signature: object) -> None:
+    cat = package("cat")
+    entry = Release.of(cat.manifest, cat.files["module.json"])
+    assert signing_key(entry) is None
+    assert signing_key(dataclasses.replace(entry, extra={"signature": signature})) == ""  # type: ignore[dict-item]
+
+
+def test_the_guide_names_this_registry_and_the_page_on_the_api_every_route(seeded: Service) -> None:
+    guide = page(seeded, "/catalog/guide").text
+    assert f"modhub compose {SEEDED}/airplane {SEEDED}/automobile -r {seeded.url} -o model" in guide
+    found = page(seeded, "/catalog/api")
+    for said in ("GET /api/{kind}/{owner}/{name}/tree/{rev}", "POST /_upload/{permit}", "StaleParent 412", "16 MiB"):
+        assert said in found.text, said
+    told = {route.path for part in PARTS for route in told_routes(part)}
+    for route in hub_routes():
+        path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)  # type: ignore[attr-defined]
+        assert {path, path.removeprefix("/{kind}"), f"/{{kind}}{path}"} & told, path
+    assert all(route.does for part in PARTS for route in told_routes(part))
+
+
+def test_a_composite_is_a_module_like_others(seeded: Service, tmp_path: Path) -> None:
+    workspace = Workspace.open([seeded.url], store=tmp_path)
+    parts, lock = flow.gather([f"{SEEDED}/cat", f"{SEEDED}/dog"], workspace=workspace)
+    composite = flow.compose(parts, name="pets", lock=lock).package
+    publish(seeded, "grace/pets", collection_files([composite]))
+    found = page(seeded, "/grace/pets/pets")
+    assert "/catalog/try?m=grace/pets/pets" in found.links
+    assert "45.3 million" in found.text
+    assert "grace/pets/pets" in page(seeded, f"{PLACE}/cat").text
+    assert "They fit together" in page(seeded, f"{COMPOSE}?m=grace/pets/pets").text
 
 
 def test_an_unchanged_page_is_not_sent_again(seeded: Service) -> None:
@@ -380,24 +424,17 @@ def names_range(names: list[str]) -> range:
     return range(len(names))
 
 
-def test_a_browser_runs_the_pages_within_their_policy(seeded: Service, tmp_path: Path) -> None:
-    with browser(tmp_path / "profile") as found:
-        for path in (PLACE, f"{PLACE}/cat", COMPOSE):
-            found.open(f"{seeded.url}{path}")
-            found.wait("document.readyState == 'complete'")
-            assert found.value("getComputedStyle(document.querySelector('main')).maxWidth") == "1120px"
-        found.open(f"{seeded.url}{PLACE}/cat")
-        assert found.wait("document.querySelectorAll('button.copy').length") == 3
-        # Nothing is wider than a telephone.
-        found.order("Emulation.setDeviceMetricsOverride", width=360, height=700, deviceScaleFactor=1, mobile=True)
-        assert found.wait("document.documentElement.scrollWidth") == 360
-        assert not found.said
-
-
 def test_what_is_chosen_is_resolved_and_told(seeded: Service) -> None:
     found = page(seeded, f"{COMPOSE}?{CHOSEN}")
     text = found.text.replace("\u00a0", " ")
-    for said in ("They fit together", "in this order: cat, dog", "1.1 MB", "832.3 kB to 1.6 MB", "BSD-2-Clause"):
+    for said in (
+        "They fit together",
+        "in this order: cat, dog",
+        "1.1 MB",
+        "832.3 kB to 1.6 MB",
+        "36.7 million to 73.1 million",
+        "BSD-2-Clause",
+    ):
         assert said in text, said
     assert f"modhub compose class:cat {SEEDED}/dog -r {seeded.url} -o model" in text
     checked = {each["value"] for each in found.all("input") if "checked" in each}
@@ -424,7 +461,7 @@ def test_the_composed_model_runs_and_its_lock_names_the_address_that_was_asked(s
     assert answer.status == 200, answer.body
     assert answer.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
-        archive.extractall(tmp_path)  # noqa: S202  It is our own.
+        archive.extractall(tmp_path)
     (package_found,) = flow.check(tmp_path / "model")
     lock = Lock.from_toml(package_found.files["modhub.lock"].decode())
     assert {module.registry for module in lock.modules} == {"http://models.example.org"}
@@ -456,47 +493,3 @@ def test_the_page_to_try_a_model_says_how_to_switch_it_on(seeded: Service) -> No
     assert not [each for each in found.all("script") if "try" in each["src"]]
     for name in ("ort.wasm.min.mjs", "other.js", "..%2F..%2Fpages.py"):
         assert seeded.call("GET", f"/static/runtime/{name}").status == 404
-
-
-def test_a_model_is_tried_in_the_browser(tmp_path: Path, pytestconfig: pytest.Config) -> None:
-    runtime = onnxruntime_web(pytestconfig)
-    with served(tmp_path / "registry", limits=LIMITS) as service, browser(tmp_path / "profile") as found:
-        publish(service, SEEDED, seed_files())
-        shutil.copytree(runtime, tmp_path / "registry" / WEB_FOLDER)
-        image = tmp_path / "image.png"
-        pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(image)
-        found.open(f"{service.url}/catalog/try?class=cat&class=ship")
-        assert "gives the scores" in found.wait("/Ready|cannot|Careful/.test(state.textContent) && state.textContent")
-        found.choose("#file", image)
-        rows = found.wait(
-            "[...document.querySelectorAll('#scores tr')].map(r => [r.cells[0].innerText, r.cells[2].title])"
-        )
-        workspace = Workspace.open([service.url], store=tmp_path / "store")
-        parts, _ = flow.gather(["class:cat", "class:ship"], workspace=workspace)
-        data = Dataset.of(pixels.transpose(2, 0, 1)[None], name="image")
-        scores = flow.run(flow.compose(parts), data)[0]
-        shown = {name: float(title.removeprefix("score ")) for name, title in rows}
-        assert shown == pytest.approx({"cat": scores[0], "ship": scores[1]}, abs=1e-3)
-        assert not found.said
-
-
-def onnxruntime_web(config: pytest.Config) -> Path:
-    """Return a folder with ONNX Runtime's build for the web, from npm; kept from one run of the tests to the next."""
-    folder = config.cache.mkdir(f"onnxruntime-web-{WEB_VERSION}") if config.cache is not None else None
-    npm = shutil.which("npm")
-    if folder is None or npm is None:
-        lacking("node", "npm is not on the path")
-    if not all((folder / name).is_file() for name in RUNTIME_FILES):
-        command = [npm, "pack", "--silent", f"onnxruntime-web@{WEB_VERSION}"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-        if done.returncode:
-            lacking("node", f"npm cannot fetch onnxruntime-web: {done.stderr[:200]}")
-        archive = folder / f"onnxruntime-web-{WEB_VERSION}.tgz"
-        with tarfile.open(archive) as files:
-            for name in RUNTIME_FILES:
-                member = files.extractfile(f"package/dist/{name}")
-                assert member is not None
-                (folder / name).write_bytes(member.read())
-        archive.unlink()
-    return folder

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.responses import Response
 
 from modhub._version import __version__
 from modhub.report.labels import label, printable
 from modhub.report.words import FIRM_SPACE, byte_size, interval, percent, shown_count
+from modhub_registry.pages.words import large
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +63,8 @@ class Press:
             "interval": interval,
             "count": shown_count,
             "short": _short,
+            "large": large,
+            "code": _code,
         }
         self.environment.globals |= {"version": __version__, "asset": self.asset}
 
@@ -100,6 +105,11 @@ class Press:
 
 def _size(count: int) -> str:
     return byte_size(count).replace(" ", FIRM_SPACE)
+
+
+def _code(text: str) -> Markup:
+    """Return a text of ours with what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  It was escaped.
 
 
 def _short(text: str, most: int = 120) -> str:

@@ -48,7 +48,8 @@ def _rendered(text: str) -> str:
         tags=set(TAGS),
         attributes={tag: set(names) for tag, names in ATTRIBUTES.items()},
         attribute_filter=_kept_attribute,
-        set_tag_attribute_values={"th": {"scope": "col"}},
+        # A wide table is scrolled, by keys too.
+        set_tag_attribute_values={"th": {"scope": "col"}, "table": {"tabindex": "0"}},
         url_schemes={"http", "https", "mailto"},
         link_rel=REL,
     )

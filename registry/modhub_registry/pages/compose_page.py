@@ -18,11 +18,12 @@ from modhub_registry.pages.composing import Bench
 from modhub_registry.pages.finding import Question, facets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import IO
 
     from starlette.responses import Response
 
+    from modhub.spec.index import Release
     from modhub_registry.pages.catalogue import Collection
     from modhub_registry.pages.views import Views
     from modhub_registry.routes.asked import Asked
@@ -45,6 +46,9 @@ class Chosen:
         fetched: bytes of all the files.
         least: bytes of the model's weights if its modules shared all they can.
         most: the same if they shared nothing; None where packages do not say what they keep.
+        least_work: multiplications with an addition that one input takes, if modules shared all they can.
+        most_work: the same if they shared nothing; None where packages do not say.
+        whole_work: the same of the largest parent; 0 where it does not say.
     """
 
     modules: Sequence[Mapping[str, Any]] = ()
@@ -52,6 +56,9 @@ class Chosen:
     fetched: int = 0
     least: int = 0
     most: int | None = None
+    least_work: float = 0.0
+    most_work: float | None = None
+    whole_work: float = 0.0
     licenses: Sequence[str] = ()
     warnings: Sequence[str] = ()
 
@@ -77,6 +84,7 @@ class ComposePage:
             place=place,
             classes=[name for name in _classes(collections) if _has_slug(name)][:CLASSES],
             collections=_boxes(listed),
+            unlisted=_unlisted(picks, listed),
             with_classes=not place or any(pick.startswith("class:") for pick in picks),
             slug=slug,
             chosen=self._chosen(asked, picks, collections) if picks else None,
@@ -107,12 +115,23 @@ class ComposePage:
             return Chosen(problem=error.message)
         modules = lock["module"]
         licenses = {module["name"]: module["license"] for module in modules}
-        least, most = _bounds(modules, collections)
+        known = _known(modules, collections)
+        sizes = {each["parent"]: max(file["size"] for file in each["files"]) for each in modules if is_base(each)}
+        work = {
+            release.parent: release.metrics["macs"].value
+            for release in known.values()
+            if release.kind == "base" and "macs" in release.metrics
+        }
+        least, most = _bounds(known.values(), "weights_kept", of=sizes)
+        least_work, most_work = _bounds(known.values(), "macs", of=work)
         return Chosen(
             modules=[{**each, "size": sum(file["size"] for file in each["files"])} for each in modules],
             fetched=sum(file["size"] for each in modules for file in each["files"]),
-            least=least,
-            most=most,
+            least=int(least),
+            most=None if most is None else int(most),
+            least_work=least_work,
+            most_work=most_work,
+            whole_work=max(work.values(), default=0.0),
             licenses=sorted(set(licenses.values())),
             warnings=warnings(licenses),
         )
@@ -135,26 +154,45 @@ def requirements_of(asked: Asked) -> list[str]:
     return picks
 
 
-def _bounds(modules: Sequence[Mapping[str, Any]], collections: Sequence[Collection]) -> tuple[int, int | None]:
-    """Return the fewest and the most bytes of weights that a model of some modules can have, by what each keeps."""
-    known = {str(each.id.package(release.name)): each for each in collections for release in each.index.releases}
-    weights = {
-        module["parent"]: max(file["size"] for file in module["files"])
-        for module in modules
-        if module["kind"] == "base"
-    }
-    sizes = []
+def is_base(module: Mapping[str, Any]) -> bool:
+    """Tell whether an entry of a lock is a parent that modules share."""
+    return bool(module["kind"] == "base")
+
+
+def _known(modules: Sequence[Mapping[str, Any]], collections: Sequence[Collection]) -> dict[str, Release]:
+    """Return the releases of a lock by name, as far as they are here."""
+    around = {str(collection.id): collection for collection in collections}
+    found = {}
     for module in modules:
-        collection = known.get(module["name"])
-        release = None
-        if module["kind"] == "module" and collection is not None:
-            release = collection.index.get(PackageId.parse(module["name"]).name, module["version"])
-        kept = release.metrics.get("weights_kept") if release is not None else None
-        if kept is not None and module["parent"] in weights:
-            sizes.append(int(kept.value * weights[module["parent"]]))
-        elif module["kind"] != "base":
-            return 0, None
-    return (max(sizes), sum(sizes)) if sizes else (0, None)
+        package = PackageId.parse(module["name"])
+        collection = around.get(str(package.collection))
+        release = collection.index.get(package.name, module["version"]) if collection is not None else None
+        if release is not None:
+            found[module["name"]] = release
+    return found
+
+
+def _bounds(releases: Iterable[Release], share: str, *, of: Mapping[str | None, float]) -> tuple[float, float | None]:
+    """Return the least and the most that a model of some modules can have of something, by the share that each keeps.
+
+    Args:
+        share: the metric that tells it.
+        of: what the parents have of it, by their fingerprints.
+    """
+    amounts = []
+    for release in releases:
+        kept = release.metrics.get(share)
+        if release.kind == "module" and kept is not None and kept.value <= 1 and release.parent in of:
+            amounts.append(kept.value * of[release.parent])
+        elif release.kind != "base":
+            return 0.0, None
+    return (max(amounts), sum(amounts)) if amounts else (0.0, None)
+
+
+def _unlisted(picks: Sequence[str], listed: Sequence[Collection]) -> list[str]:
+    """Return the packages that were chosen and have no box."""
+    boxes = {full for _, rows in _boxes(listed) for full, _, _ in rows}
+    return [pick for pick in picks if not pick.startswith("class:") and pick not in boxes]
 
 
 def _boxes(collections: Sequence[Collection]) -> list[tuple[CollectionId, list[tuple[str, str, str]]]]:

@@ -81,6 +81,30 @@ def kept_picture(measured: dict[str, Any], *, name: str) -> Picture:
     )
 
 
+def sides_picture(measured: dict[str, Any], *, names: Sequence[str]) -> Picture:
+    """Return what two modules keep of one parent, two bars for each layer behind the trunk.
+
+    Args:
+        measured: the numbers of the report, of the two.
+        names: what they are called.
+    """
+    kept = measured["kept"]
+    unit = "weights" if kept["measure"] == "weights" else "channels"
+    counts = [module[unit] for module in kept["modules"]]
+    rows = [row for row in zip(kept["sites"], *counts, strict=True) if row[0]["state"] == "masked"]
+    drawn = rows[:MOST_ROWS]
+    parts = [_two_bars(site, (one, other), whole=site[unit], number=i) for i, (site, one, other) in enumerate(drawn)]
+    shared = percent(measured["overlap"]["jaccard"][0][1])
+    text = f"Of the weights that either keeps, {shared} are kept by both, among those that masks act on."
+    label_text = f"What {names[0]} and {names[1]} keep of their parent, layer by layer. {text}"
+    svg = Markup('<svg class="bars" width="100%" height="{}" role="img" aria-label="{}">{}</svg>').format(
+        ROW * len(drawn) + 4, label_text, Markup("").join(parts)
+    )
+    table = [(site["name"], f"{one:,}", f"{other:,}", f"{site[unit]:,}") for site, one, other in drawn]
+    head = ("layer", f"{unit} of {names[0]}", f"{unit} of {names[1]}", f"{unit} in all")
+    return Picture(svg=svg, text=text, head=head, rows=table, left_out=len(rows) - len(drawn))
+
+
 def overlap_picture(measured: dict[str, Any], *, names: Sequence[str]) -> Picture | None:
     """Return how much of the weights that modules keep they keep in common, as the lower half of a heat map.
 
@@ -131,6 +155,30 @@ def _bar(site: dict[str, Any], count: int, whole: int, number: int) -> Markup:
         kind=kind,
         own=WIDE * share,
         count=f"{count:,} of {whole:,}",
+    )
+
+
+def _two_bars(site: dict[str, Any], counts: tuple[int, int], *, whole: int, number: int) -> Markup:
+    y = number * ROW
+    bars = [
+        Markup('<rect class="{}" x="{}%" y="{}" width="{:.2f}%" height="6" rx="1"/>').format(
+            kind, LEFT, y + 4 + 7 * place, WIDE * (count / whole if whole else 1.0)
+        )
+        for place, (kind, count) in enumerate(zip(("kept", "other"), counts, strict=True))
+    ]
+    return Markup(
+        '<g><title>{title}</title><text x="0" y="{base}">{name}</text>'
+        '<rect class="whole" x="{left}%" y="{top}" width="{wide}%" height="13" rx="2"/>{bars}'
+        '<text class="n" x="100%" y="{base}" text-anchor="end">{count}</text></g>'
+    ).format(
+        title=f"{site['name']}: {counts[0]:,} and {counts[1]:,} of {whole:,}",
+        name=label(site["name"], most=14),
+        base=y + 15,
+        left=LEFT,
+        wide=WIDE,
+        top=y + 4,
+        bars=Markup("").join(bars),
+        count=f"{counts[0]:,} | {counts[1]:,}",
     )
 
 

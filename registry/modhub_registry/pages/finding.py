@@ -30,6 +30,7 @@ class Question:
     Args:
         q: words that must all occur in a module's name, classes, summary, method or collection.
         class_name: a class, as its label or package name.
+        parent: the fingerprint of the network that modules were cut from.
         max_size: bytes of the smallest form, without what it needs.
         min_f1: the low end of the interval of the measured F1 counts.
     """
@@ -38,6 +39,7 @@ class Question:
     class_name: str = ""
     method: str = ""
     license: str = ""
+    parent: str = ""
     max_size: int = 0
     min_f1: float = 0.0
 
@@ -53,6 +55,7 @@ class Question:
             class_name=asked.query("class")[:TEXT_LENGTH].strip(),
             method=asked.query("method")[:TEXT_LENGTH],
             license=asked.query("license")[:TEXT_LENGTH],
+            parent=asked.query("parent")[:TEXT_LENGTH],
             max_size=asked.number("max_size", 0) if asked.query("max_size") else 0,
             min_f1=_share(asked.query("min_f1")),
         )
@@ -81,6 +84,7 @@ class Question:
             "class": not self.class_name or self._scores(release),
             "method": not self.method or release.method == self.method,
             "license": not self.license or release.license == self.license,
+            "parent": not self.parent or release.parent == self.parent,
             "max_size": not self.max_size or release.size <= self.max_size,
             "min_f1": not self.min_f1 or (release.lower_bound("f1") or 0.0) >= self.min_f1,
         }
@@ -101,11 +105,16 @@ class Hit:
 
 @dataclass(frozen=True, kw_only=True)
 class Facets:
-    """How many modules there would be with another class, method or licence."""
+    """How many modules there would be with another class, method, licence or parent.
+
+    Args:
+        parents: fingerprint, name and number of modules of each network that modules were cut from.
+    """
 
     classes: Sequence[tuple[str, int]]
     methods: Sequence[tuple[str, int]]
     licenses: Sequence[tuple[str, int]]
+    parents: Sequence[tuple[str, str, int]]
 
 
 def find(collections: Sequence[Collection], question: Question) -> list[Hit]:
@@ -123,6 +132,8 @@ def facets_of(collections: Sequence[Collection], question: Question) -> Facets:
     classes: Counter[str] = Counter()
     methods: Counter[str] = Counter()
     licenses: Counter[str] = Counter()
+    parents: Counter[str] = Counter()
+    names: dict[str, str] = {}
     for collection in collections:
         for release in newest_of(_scoring(collection)):
             if question.fits(release, collection, without="class"):
@@ -131,7 +142,15 @@ def facets_of(collections: Sequence[Collection], question: Question) -> Facets:
                 methods[release.method] += 1
             if question.fits(release, collection, without="license"):
                 licenses[release.license] += 1
-    return Facets(classes=_sorted(classes), methods=_sorted(methods), licenses=_sorted(licenses))
+            if release.parent and question.fits(release, collection, without="parent"):
+                parents[release.parent] += 1
+                names.setdefault(release.parent, f"{collection.repo.name} {release.parent[:8]}")
+    return Facets(
+        classes=_sorted(classes),
+        methods=_sorted(methods),
+        licenses=_sorted(licenses),
+        parents=[(parent, names[parent], number) for parent, number in _sorted(parents)],
+    )
 
 
 def has_words(release: Release, collection: Collection, text: str) -> bool:

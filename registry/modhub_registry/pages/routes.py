@@ -11,7 +11,9 @@ from starlette.routing import Route
 from modhub.errors import FormatError
 from modhub_registry.errors import NoSuchRoute, NotSupported, Refusal
 from modhub_registry.pages.answers import FOR_EVER, HEADERS
+from modhub_registry.pages.compare_page import ComparePage
 from modhub_registry.pages.compose_page import ComposePage
+from modhub_registry.pages.guide_page import GuidePage
 from modhub_registry.pages.try_page import TryPage
 from modhub_registry.pages.views import Views
 from modhub_registry.routes.asked import Asked
@@ -46,7 +48,7 @@ COLLECTION = "/{owner:owner}/{name}"
 def routes() -> list[BaseRoute]:
     """Return the routes of the pages, which come after those of the Hub's protocol."""
     views = Views()
-    composing, trying = ComposePage(views), TryPage(views)
+    composing, trying, guides = ComposePage(views), TryPage(views), GuidePage(views)
 
     def page(path: str, view: Callable[[Asked], Response]) -> Route:
         def endpoint(request: Request) -> Response:
@@ -74,6 +76,9 @@ def routes() -> list[BaseRoute]:
         page("/catalog/compose", composing.compose),
         page("/static/runtime/{file}", trying.runtime),
         page("/catalog/try", trying.try_model),
+        page("/catalog/compare", ComparePage(views).compare),
+        page("/catalog/guide", guides.guide),
+        page("/catalog/api", guides.api),
         page("/catalog/compose.zip", composing.archive),
         page(COLLECTION, views.collection),
         page(COLLECTION + "/{package}", views.module),

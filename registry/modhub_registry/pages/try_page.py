@@ -6,6 +6,7 @@ What runs it, ONNX Runtime's build for the web, is not part of modhub: the opera
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from starlette.responses import FileResponse
 
@@ -46,8 +47,16 @@ class TryPage:
         picks = requirements_of(asked)
         with asked.reading():
             missing = [name for name in RUNTIME_FILES if not (_folder(asked) / name).is_file()]
+        query = urlencode([("class", pick[6:]) if pick.startswith("class:") else ("m", pick) for pick in picks])
         answer = self.views.press.page(
-            asked, "try.html", here="", picks=picks, missing=missing, files=list(RUNTIME_FILES), folder=WEB_FOLDER
+            asked,
+            "try.html",
+            here="",
+            picks=picks,
+            query=query,
+            missing=missing,
+            files=list(RUNTIME_FILES),
+            folder=WEB_FOLDER,
         )
         answer.headers["Content-Security-Policy"] = RUNS_WASM
         return answer

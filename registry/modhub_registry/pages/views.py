@@ -6,7 +6,6 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from modhub.report.words import interval, percent, shown_count
 from modhub.spec import limits
 from modhub.spec.manifest import Manifest
 from modhub_registry.checks.card import CARD_FILE
@@ -18,6 +17,8 @@ from modhub_registry.pages.drawing import DRAWN_MODULES, Draughtsman, over_one_b
 from modhub_registry.pages.figures import kept_picture, overlap_picture
 from modhub_registry.pages.finding import Question, facets_of, find
 from modhub_registry.pages.pager import part_of
+from modhub_registry.pages.signature import signing_key
+from modhub_registry.pages.words import SHARES, TITLES, metric_rows
 from modhub_registry.storage import history
 from modhub_registry.storage.trees import File
 
@@ -32,20 +33,6 @@ HITS, ROWS, RELEASES, OPTIONS, DEPENDENTS = 25, 50, 30, 60, 50
 
 CARD_BYTES = 128 << 10
 """Bytes of a card that are looked at."""
-
-SHARES = ("f1", "precision", "recall", "kernels_kept", "weights_kept")
-"""Metrics that are shares, shown per cent, in the order of the tables."""
-
-TITLES = {
-    "f1": "F1",
-    "precision": "precision",
-    "recall": "recall",
-    "kernels_kept": "kernels kept",
-    "weights_kept": "weights kept",
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy": "accuracy",
-    "macs": "computations kept",
-}
 
 
 class Views:
@@ -135,12 +122,14 @@ class Views:
             files=sorted(found.items()),
             picture=None if "problem" in measured else kept_picture(measured, name=release.name),
             problem=measured.get("problem", ""),
-            metrics=_metrics(release),
+            metrics=metric_rows(release),
             titles=TITLES,
             needs=[(need, str(need.package_in(collection.id))) for need in release.dependencies],
             dependents=dependents[:DEPENDENTS],
             more_dependents=len(dependents) - DEPENDENTS,
             card=card,
+            key=signing_key(release),
+            rival=next((f"{collection.id}/{other.name}" for other in _others(collection, release)), ""),
             install=_command(asked, "install", collection, release),
             compose=_compose_command(asked, collection, [release, *_others(collection, release)][:2]),
         )
@@ -194,21 +183,6 @@ def _card(session: Session, file: File | None) -> Any:
         return None
     html, is_all = card_html(read(session, file, limit=CARD_BYTES))
     return {"html": html, "is_all": is_all and file.size <= CARD_BYTES}
-
-
-def _metrics(release: Release) -> list[tuple[str, str, str, str]]:
-    """Return each metric as people read it: its title, value, interval, and what it was measured on."""
-    known = [name for name in TITLES if name in release.metrics]
-    others = sorted(name for name in release.metrics if name not in known)
-    rows = []
-    for name in (*known, *others):
-        metric = release.metrics[name]
-        is_share = name in TITLES and 0 <= metric.value <= 1
-        value = percent(metric.value) if is_share else f"{metric.value:,.6g}"
-        bounds = f"{interval(metric)} %".replace("- %", "") if is_share else ""
-        on = [shown_count(metric.n, "sample") if metric.split and metric.n else "", metric.split or ""]
-        rows.append((TITLES.get(name, name) if is_share else name, value, bounds, ", ".join(filter(None, on))))
-    return rows
 
 
 def _others(collection: Collection, release: Release) -> list[Release]:
