@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.figures import pytest_terminal_summary
+
+__all__ = ["pytest_terminal_summary"]
+
 # Machines differ in speed, and a test is no benchmark. In CI the same examples come every time.
 settings.register_profile("modhub", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 settings.load_profile("modhub")

@@ -10,6 +10,7 @@ import uvicorn
 
 from modhub.errors import UsageError
 from modhub_registry.app import create_app
+from modhub_registry.deadlines import protocol
 from modhub_registry.storage.registry import open_registry
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def make_server(app: object) -> Server:
     """Return a server of an application."""
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
+        http=protocol(),
         log_level="warning",
         access_log=False,
         server_header=False,

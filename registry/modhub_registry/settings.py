@@ -26,6 +26,7 @@ class Limits:
         files_per_commit: operations of one commit.
         link_seconds: how long a link for an upload works.
         requests_per_minute: of one token, or of one address without a token; 0 for no limit.
+        wrong_tokens: from one address within five minutes, before its tokens are not looked at; 0 for no limit.
         owner_bytes: what all repositories of one owner may hold; 0 for no limit.
     """
 
@@ -38,6 +39,7 @@ class Limits:
     files_per_commit: int = 25_000
     link_seconds: int = 3600
     requests_per_minute: int = 12_000
+    wrong_tokens: int = 10
     owner_bytes: int = 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+ENDLESS = bytes(64 << 10)
 HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host"})
 
 
@@ -25,6 +27,11 @@ class Fault:
         headers: of that answer; or, on the way back, instead of the server's.
         cut_after: bytes of the body after which the connection breaks.
         flip: the body comes with one bit changed.
+        flip_at: which byte of it that is.
+        body: comes instead of what the server says, or with the status.
+        length: is announced instead of the length that the body has.
+        endless: the body never ends.
+        drip_s: seconds between one byte and the next.
         lose_answer: the server does its work, and its answer never comes.
         drop_range: the server never hears that a part was asked for.
         then: called once the server has answered, before its answer goes on.
@@ -34,6 +41,11 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     cut_after: int | None = None
     flip: bool = False
+    flip_at: int = 0
+    body: bytes | None = None
+    length: int | None = None
+    endless: bool = False
+    drip_s: float = 0.0
     lose_answer: bool = False
     drop_range: bool = False
     then: Callable[[], None] | None = None
@@ -102,7 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.proxy.asked.append((self.command, self.path, {k.lower(): v for k, v in headers.items()}))
         fault = self.proxy.rule(self.command, self.path) or Fault()
         if fault.status is not None:
-            self._answer(fault.status, {**fault.headers, "Content-Length": "0"}, b"", fault)
+            body = fault.body or b""
+            self._answer(fault.status, {**fault.headers, "Content-Length": str(len(body))}, body, fault)
             return
         if fault.drop_range:
             headers.pop("Range", None)
@@ -112,7 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             connection.request(self.command, self.path, body=body, headers=headers)
             answer = connection.getresponse()
-            data = answer.read()
+            # What will be cut off is not even asked for.
+            data = answer.read(fault.cut_after)
         finally:
             connection.close()
         if fault.then is not None:
@@ -120,14 +134,24 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.lose_answer:
             self.close_connection = True
             return
+        if fault.body is not None:
+            data = fault.body
         found = {name: value for name, value in answer.getheaders() if name.lower() not in HOP}
-        length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
+        is_whole = self.command != "HEAD" and (fault.cut_after is None or fault.body is not None)
+        length = str(len(data)) if is_whole else answer.getheader("Content-Length")
         self._answer(answer.status, {**found, **fault.headers, "Content-Length": length or "0"}, data, fault)
 
     def _answer(self, status: int, headers: dict[str, str], data: bytes, fault: Fault) -> None:
         if fault.flip and data:
-            data = bytes([data[0] ^ 1]) + data[1:]
-        if fault.cut_after is not None and fault.cut_after < len(data):
+            place = fault.flip_at % len(data)
+            data = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+        if fault.length is not None:
+            headers["Content-Length"] = str(fault.length)
+            self.close_connection = True
+        if fault.endless:
+            headers.pop("Content-Length", None)
+            self.close_connection = True
+        if fault.cut_after is not None:
             data, self.close_connection = data[: fault.cut_after], True
         with suppress(OSError):
             self.send_response_only(status)
@@ -135,8 +159,19 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(data)
+                self._write(data, fault)
                 self.proxy.sent += len(data)
+                while fault.endless:
+                    self.wfile.write(ENDLESS)
+                    self.proxy.sent += len(ENDLESS)
+
+    def _write(self, data: bytes, fault: Fault) -> None:
+        if not fault.drip_s:
+            self.wfile.write(data)
+            return
+        for byte in data:
+            self.wfile.write(bytes([byte]))
+            time.sleep(fault.drip_s)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""

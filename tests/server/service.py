@@ -34,6 +34,7 @@ LIMITS = Limits(
     multipart_bytes=1 << 20,
     part_bytes=512 << 10,
     requests_per_minute=0,
+    wrong_tokens=0,
 )
 
 

@@ -214,7 +214,7 @@ def _array_edits() -> dict[str, tuple[Edit, str]]:
         return lambda model: model.graph.initializer.append(tensor)
 
     text = onnx.TensorProto(name="extra", data_type=TensorProto.STRING, dims=[1], string_data=[b"x"])
-    small = "is no small array of float32, int32, int64 or bool"
+    small = "is no small array of float32, integers or bool"
     return {
         "weights in the parent folder": (reference(location="../weights.safetensors"), "'array0': points at"),
         "weights at an absolute path": (reference(location="/etc/passwd"), "'array0': points at"),

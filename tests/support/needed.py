@@ -13,7 +13,7 @@ import pytest
 
 # Read at import, because no test sees the settings of the person who runs it.
 REQUIRED = frozenset(filter(None, os.environ.get("MODHUB_REQUIRE", "").split(",")))
-TOOLS = ("node", "postgresql", "s3", "older-hub-client", "chromium")
+TOOLS = ("node", "postgresql", "s3", "older-hub-client", "chromium", "strace", "namespaces", "faketime")
 
 
 def lacking(tool: str, reason: str) -> NoReturn:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from modhub_registry.auth.identity import Identity, identify
 from modhub_registry.errors import Malformed, TooLarge, Unauthorized
+from modhub_registry.guesses import IDENTIFIED
 from modhub_registry.storage import repos
 from modhub_registry.storage.registry import write_audit
 
@@ -109,6 +110,7 @@ class Asked:
 
     def _session(self, connection: Connection) -> Session:
         identity = identify(connection, self.request.headers.get("authorization"))
+        self.request.scope[IDENTIFIED] = identity.token is not None
         if self.registry.settings.private and identity.token is None:
             raise Unauthorized("this registry is private: every request takes a token")
         return Session(self, connection, identity)
