@@ -31,7 +31,10 @@ PATIENCE_S = 30.0
 TIMEOUT_S = 10.0
 """Without a byte."""
 
-PIECE_BYTES = 1 << 20
+SLOW_S = 20.0
+SLOW_BYTES_PER_S = 1 << 10
+"""Who has been waited for so long, and sent less than this, is given up: a byte now and then is no download."""
+
 ANSWER_BYTES = 16 << 20
 """The most that is read of an answer that is no file."""
 
@@ -66,7 +69,7 @@ def ask(url: str, headers: dict[str, str]) -> tuple[Mapping[str, str], Any]:
     def once() -> tuple[Mapping[str, str], Any]:
         with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT_S, follow_redirects=True) as response:
             data = b""
-            for piece in response.iter_bytes(PIECE_BYTES):
+            for piece in _paced(response.iter_bytes(), what=url):
                 data += piece
                 if len(data) > ANSWER_BYTES:
                     raise HubError(f"{url} answers with more than {ANSWER_BYTES:,} bytes")
@@ -141,7 +144,7 @@ def _body(url: str, headers: dict[str, str], *, what: str, limit: int, start: in
         skipped = start - _first_byte(response, what=what, start=start)
         _check_announced(response, what=what, limit=limit)
         left = limit - start
-        for piece in response.iter_bytes(PIECE_BYTES):
+        for piece in _paced(response.iter_bytes(), what=what):
             kept = piece[skipped:]
             skipped -= len(piece) - len(kept)
             left -= len(kept)
@@ -149,6 +152,25 @@ def _body(url: str, headers: dict[str, str], *, what: str, limit: int, start: in
                 raise _too_large(what, limit)
             if kept:
                 yield kept
+
+
+def _paced(pieces: Iterator[bytes], *, what: str) -> Iterator[bytes]:
+    """Yield pieces as they come; only the waiting for them counts, not what is done with them.
+
+    Raises:
+        HubError: they come too slowly.
+    """
+    waited, came = 0.0, 0
+    while True:
+        began = time.monotonic()
+        piece = next(pieces, None)
+        waited += time.monotonic() - began
+        if piece is None:
+            return
+        came += len(piece)
+        if waited > SLOW_S and came < SLOW_BYTES_PER_S * waited:
+            raise HubError(f"{what}: comes too slowly, {came:,} bytes in {waited:.0f} s")
+        yield piece
 
 
 def _first_byte(response: Any, *, what: str, start: int) -> int:

@@ -8,7 +8,7 @@
 ``memory:``, ``memory:NAME``     in this process only
 ================================ =========================================================
 
-A scheme is one entry of `SCHEMES`; the function there gets the whole text.
+A scheme is one entry of `SCHEMES`; the function there gets the whole text. Plugins add schemes (`modhub.plugins`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from modhub.errors import NotFound, UsageError
+from modhub import plugins
+from modhub.errors import InvalidPlugin, NotFound, UsageError
 from modhub.hub.bundle import BundleBackend
 from modhub.hub.directory import DirectoryBackend
 from modhub.hub.huggingface import HuggingFaceBackend
@@ -54,12 +55,16 @@ def open_registry(
     Raises:
         UsageError: the text is none of them; the message lists the accepted forms.
         NotFound: the registry that comes with modhub is missing.
+        InvalidPlugin: a plugin brings the scheme, and cannot be used.
     """
     text = (configured or {}).get(text, text)
     scheme = SCHEME.match(text)
     if scheme and scheme[1].lower() in SCHEMES:
         backend = SCHEMES[scheme[1].lower()](text)
         return backend.asked(named=named, private=private) if isinstance(backend, HuggingFaceBackend) else backend
+    plugin = plugins.find(plugins.BACKENDS, scheme[1].lower()) if scheme else None
+    if plugin is not None:
+        return _plugged(plugin, text)
     if scheme or not _is_path(text):
         raise _unknown(text, configured)
     return _at(Path(text).expanduser())
@@ -115,6 +120,24 @@ SCHEMES: dict[str, Callable[[str], Backend]] = {
 }
 
 
+BACKEND_MEMBERS = (
+    "name", "place", "remote", "append_only", "head", "read", "stream", "collections", "commit",
+)  # fmt: skip
+"""What every backend has."""
+
+
+def _plugged(plugin: plugins.Plugin, text: str) -> Backend:
+    """Return what a plugin opens an address as."""
+    opened = plugin.load()
+    with plugin.running():
+        backend: Backend = opened(text)
+    missing = [member for member in BACKEND_MEMBERS if not hasattr(backend, member)]
+    if missing:
+        raise InvalidPlugin(f"{plugin} opened {text!r} as {type(backend).__name__}, which has no {', '.join(missing)}")
+    return backend
+
+
 def _unknown(text: str, configured: Mapping[str, str] | None) -> UsageError:
-    forms = ["a folder", *(f"{scheme}:..." for scheme in sorted(SCHEMES)), *sorted(configured or {})]
+    schemes = {*SCHEMES, *(plugin.name for plugin in plugins.installed(plugins.BACKENDS))}
+    forms = ["a folder", *(f"{scheme}:..." for scheme in sorted(schemes)), *sorted(configured or {})]
     return UsageError(f"{text!r} is no registry; expected one of {', '.join(forms)}; a new folder is written ./NAME")

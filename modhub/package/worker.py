@@ -3,6 +3,7 @@
     with Worker() as worker:
         package = worker.verify(files, subject="acme/pets/cat")
 
+The command line and the registry look by it alike; the registry passes paths, and so holds no file itself.
 The readers refuse what they know to be hostile. Should one be wrong about a file, or a library below it, that file
 costs this process, and the error says whose it was. One process serves a whole command. It knows no token, may write no
 file, and each package gets so much memory and processor time and no more, where the system can limit them: Linux
@@ -19,15 +20,16 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event, Timer
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, Self
 
 from modhub.errors import FormatError, InvalidPackage, StorageError
 from modhub.package.package import MANIFEST_FILE, Package
 from modhub.spec.manifest import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 ANSWER_BYTES = 1 << 20
@@ -72,6 +74,13 @@ class Verifier(Protocol):
         ...
 
 
+class Look(NamedTuple):
+    """What was found in a package: by which number it is known as a base, and all problems."""
+
+    number: int
+    problems: Sequence[FormatError]
+
+
 class Worker:
     """The process that looks into packages, started when it is first needed; `close` ends it.
 
@@ -83,6 +92,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._bases: dict[Package, int] = {}
         self._jobs = 0
+        self._forgetting = False
         self._end = ""
 
     def __enter__(self) -> Self:
@@ -136,24 +146,40 @@ class Worker:
             InvalidPackage: with every problem found; or looking took more than is allowed.
             StorageError: the system starts no process.
         """
-        self._jobs += 1
-        job = {
-            "number": self._jobs,
-            "subject": subject,
-            "form": form,
-            "base": None if base is None else self._bases[base],
-            "files": [[name, len(data)] for name, data in files.items()],
-            "memory_bytes": self._allowance.memory_bytes,
-            "memory_factor": self._allowance.memory_factor,
-            "cpu_s": self._allowance.cpu_s,
-        }
-        problems = self._ask(job, files)
+        known = None if base is None else self._bases[base]
+        number, problems = self._look({"subject": subject, "form": form, "base": known}, files)
         if problems:
             raise InvalidPackage(problems, subject=subject)
         package = Package(manifest=Manifest.from_json(files[MANIFEST_FILE]), files=files)
         if package.manifest.kind == "base":
-            self._bases[package] = self._jobs
+            self._bases[package] = number
         return package
+
+    def look_into(
+        self, files: Mapping[str, Path], *, base: int | None = None, subject: str = "package", patience_s: float = 0.0
+    ) -> Look:
+        """Return what is wrong with a package whose files lie on disk; only the process reads them.
+
+        Args:
+            files: file names inside the release folder, and where each lies.
+            base: the number of the base of a delta, looked into by this worker before and without problems.
+            subject: how problems call the package.
+            patience_s: seconds to wait for this package; what the allowance says where it is 0.
+
+        Raises:
+            StorageError: the system starts no process.
+        """
+        return self._look({"subject": subject, "form": None, "base": base}, files, patience_s=patience_s)
+
+    def forget(self) -> None:
+        """Let the process drop the bases that it keeps, before it looks into anything else."""
+        self._bases.clear()
+        self._forgetting = True
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether a package, or somebody else, has ended the process."""
+        return bool(self._end) or (self._process is not None and self._process.poll() is not None)
 
     def close(self) -> None:
         """End the process; a second time does nothing."""
@@ -166,7 +192,22 @@ class Worker:
                     with suppress(OSError):
                         stream.close()
 
-    def _ask(self, job: dict[str, Any], files: Mapping[str, bytes]) -> list[FormatError]:
+    def _look(self, job: dict[str, Any], files: Mapping[str, bytes | Path], *, patience_s: float = 0.0) -> Look:
+        self._jobs += 1
+        allowed = self._allowance
+        job |= {
+            "number": self._jobs,
+            "forget": self._forgetting,
+            "files": [[name, *_kind_of(data)] for name, data in files.items()],
+            "memory_bytes": allowed.memory_bytes,
+            "memory_factor": allowed.memory_factor,
+            "cpu_s": allowed.cpu_s,
+        }
+        found = self._ask(job, files, patience_s=patience_s or allowed.patience_s)
+        self._forgetting = False
+        return Look(self._jobs, found)
+
+    def _ask(self, job: dict[str, Any], files: Mapping[str, bytes | Path], *, patience_s: float) -> list[FormatError]:
         if self._end:
             return [FormatError(f"was not looked into, because the package before it {self._end}")]
         self.start()
@@ -174,12 +215,13 @@ class Worker:
         if process is None or process.stdin is None or process.stdout is None:
             raise AssertionError("the process was started with pipes")
         late = Event()
-        timer = Timer(self._allowance.patience_s, _kill, (process, late))
+        timer = Timer(patience_s, _kill, (process, late))
         timer.start()
         try:
             process.stdin.write(json.dumps(job).encode() + b"\n")
             for data in files.values():
-                process.stdin.write(data)
+                if isinstance(data, bytes):
+                    process.stdin.write(data)
             process.stdin.flush()
             answer = process.stdout.readline(ANSWER_BYTES)
         except BrokenPipeError:
@@ -190,15 +232,15 @@ class Worker:
             return [
                 FormatError(str(text), where=str(where), file=str(file)) for text, where, file in json.loads(answer)
             ]
-        self._end = self._cause(process, is_late=late.is_set())
+        self._end = self._cause(process, patience_s=patience_s if late.is_set() else None)
         self.close()
         return [FormatError(f"cannot be looked into safely: it {self._end}")]
 
-    def _cause(self, process: subprocess.Popen[bytes], *, is_late: bool) -> str:
-        """Return what a package did to the process."""
+    def _cause(self, process: subprocess.Popen[bytes], *, patience_s: float | None) -> str:
+        """Return what a package did to the process; `patience_s` where that was ended."""
         allowed = self._allowance
-        if is_late:
-            return f"took more than {allowed.patience_s:,.0f} s"
+        if patience_s is not None:
+            return f"took more than {patience_s:,.0f} s"
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=5)
         code = process.poll()
@@ -223,6 +265,8 @@ def main() -> None:
     os.dup2(2, 1)
     _limit("CORE", 0)
     _limit("FSIZE", 0)
+    # It is loaded before the first job, while whoever started this process has other things to do.
+    import modhub.package.verify  # noqa: F401
     bases: dict[int, Package] = {}
     while line := sys.stdin.buffer.readline():
         found = _answer(json.loads(line), sys.stdin.buffer, bases)
@@ -233,11 +277,13 @@ def main() -> None:
 
 def _answer(job: dict[str, Any], stream: BinaryIO, bases: dict[int, Package]) -> tuple[FormatError, ...]:
     """Return the problems of the package of one job, and keep it where it is a base."""
-    size = sum(length for _, length in job["files"]) + sum(base.size for base in bases.values())
+    if job["forget"]:
+        bases.clear()
+    size = sum(length for _, length, _ in job["files"]) + sum(base.size for base in bases.values())
     _limit("AS", job["memory_bytes"] + job["memory_factor"] * size)
     _limit("CPU", int(time.process_time()) + job["cpu_s"])
     try:
-        files = {name: stream.read(length) for name, length in job["files"]}
+        files = {name: _read(stream, length, path) for name, length, path in job["files"]}
         from modhub.package.verify import verify
 
         base = bases[job["base"]] if job["base"] else None
@@ -246,13 +292,22 @@ def _answer(job: dict[str, Any], stream: BinaryIO, bases: dict[int, Package]) ->
         return error.problems
     except FormatError as error:
         return (error,)
-    except MemoryError:
+    except (MemoryError, ImportError):  # A library that finds no memory for itself says that it cannot be imported.
         return (FormatError(f"takes more memory than the {size:,} bytes of its files justify"),)
     except Exception as error:  # noqa: BLE001  Whatever a stranger's file brings about, the file is not accepted.
         return (FormatError(f"cannot be looked into: {type(error).__name__}"),)
     if package.manifest.kind == "base":
         bases[job["number"]] = package
     return ()
+
+
+def _kind_of(data: bytes | Path) -> tuple[int, str | None]:
+    """Return the bytes of a file, and where it lies if it does not travel."""
+    return (data.stat().st_size, str(data)) if isinstance(data, Path) else (len(data), None)
+
+
+def _read(stream: BinaryIO, length: int, path: str | None) -> bytes:
+    return stream.read(length) if path is None else Path(path).read_bytes()
 
 
 def _limit(what: str, value: int) -> None:

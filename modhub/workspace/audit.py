@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from modhub.composer.licences import joined_licence
 from modhub.errors import ComposeError, FormatError, HubError, IntegrityError, InvalidPackage, NotFound
+from modhub.package.package import MANIFEST_FILE
 from modhub.workspace.parts import base_name
+from modhub.workspace.promises import check_promises
 from modhub.workspace.strangers import verifier
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class Finding:
             could not be asked.
         name: the release's full name, ``lock`` where it concerns all of them.
         version: its version.
-        problem: what is wrong.
+        problem: what is wrong. A signature that is missing or wrong is a matter of integrity too.
     """
 
     severity: str
@@ -54,7 +56,7 @@ def audit(lock: Lock, workspace: Workspace) -> tuple[Finding, ...]:
     workspace = workspace.with_registries_of(lock)
     packages: dict[str, Package] = {}
     found: dict[str, list[Finding]] = {}
-    with verifier(lock.modules) as verify:
+    with verifier(lock.modules, workspace.client) as verify:
         for module in sorted(lock.modules, key=lambda module: module.kind != "base"):
             found[module.name] = [*_marks(module, workspace), *_contents(module, workspace, packages, verify)]
     return (*(finding for module in lock.modules for finding in found[module.name]), *_licences(lock))
@@ -94,8 +96,12 @@ def _contents(
     """Yield what is wrong with the files of a release, and keep the package where nothing is."""
     try:
         files = workspace.client.fetch_module(module)
+        if workspace.signatures is not None:
+            workspace.signatures.check_module(module, files[MANIFEST_FILE], workspace.client)
         base = packages.get(base_name(module) or "")
-        packages[module.name] = verify(files, base=base, form=module.form, subject=module.name)
+        package = verify(files, base=base, form=module.form, subject=module.name)
+        check_promises(module, package, workspace.client)
+        packages[module.name] = package
     except (IntegrityError, NotFound) as error:
         yield _finding(module, ERROR, INTEGRITY, str(error))
     except InvalidPackage as error:

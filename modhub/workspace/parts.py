@@ -9,6 +9,7 @@ from modhub.composer.compose import Part
 from modhub.errors import InvalidRequirement
 from modhub.package.folder import INDEX_FILE, read_collection, read_package
 from modhub.package.package import MANIFEST_FILE
+from modhub.package.worker import Worker
 from modhub.spec.requirements import PackageRequirement, PathRequirement, parse_requirement
 from modhub.spec.versions import parse_version
 
@@ -67,10 +68,11 @@ def parts_of_folder(folder: Path) -> list[Part]:
         NotFound: there is neither.
         InvalidPackage: with every problem found.
     """
-    if not (folder / INDEX_FILE).is_file():
-        package, base = read_package(folder)
-        return [Part(reference=package.name, package=package, base=base)]
-    packages = read_collection(folder)
+    with Worker() as worker:
+        if not (folder / INDEX_FILE).is_file():
+            package, base = read_package(folder, verify=worker.verify)
+            return [Part(reference=package.name, package=package, base=base)]
+        packages = read_collection(folder, verify=worker.verify)
     bases = {package.digest: package for package in packages if package.manifest.kind == "base"}
     return [
         Part(reference=f"{folder.resolve().name}/{package.name}", package=package, base=_base_of(package, bases))

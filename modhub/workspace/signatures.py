@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from modhub import fsops
 from modhub.errors import IntegrityError, NotFound, UsageError
 from modhub.hub.publication import signed_index
-from modhub.hub.registries import SEED
 from modhub.package.folder import INDEX_FILE, read_collection, read_index
 from modhub.package.package import MANIFEST_FILE
 from modhub.package.signing import SIGNATURE_KEY, check_signature, sign
 from modhub.package.worker import Worker
 from modhub.spec.names import CollectionId
+from modhub.workspace.strangers import came_with_modhub
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -53,12 +53,13 @@ class Signatures:
             HubError: the index of a collection cannot be read.
             MissingExtra: signing is not installed.
         """
-        if self.keys:
-            for module in lock.modules:
-                if module.registry != SEED:
-                    self._check(module, files[module.name][MANIFEST_FILE], client)
+        for module in lock.modules:
+            self.check_module(module, files[module.name][MANIFEST_FILE], client)
 
-    def _check(self, module: LockedModule, manifest: bytes, client: Client) -> None:
+    def check_module(self, module: LockedModule, manifest: bytes, client: Client) -> None:
+        """Check one package of a lock; raises as `check`."""
+        if not self.keys or came_with_modhub(module, client):
+            return
         index = client.index(module.package.collection, registry=module.registry)
         release = index.get(module.package.name, module.version)
         signature = release.extra.get(SIGNATURE_KEY) if release else None

@@ -5,7 +5,7 @@ What reads networks is imported inside: searching needs none of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from modhub.composer.compose import Part
+    from modhub.hub.backend import Backend
+    from modhub.hub.signed_index import Trust
     from modhub.hub.transfer import Progress
     from modhub.package.package import Package
     from modhub.spec.lock import Lock
@@ -35,17 +37,25 @@ if TYPE_CHECKING:
     from modhub.workspace.signatures import Signatures
 
 DEFAULT_REGISTRY = "seed:"
+SIGNED_FOLDER = "signed"
+"""In the store: the signed metadata last seen of each registry."""
 
 
 @dataclass(frozen=True)
 class Workspace:
     """Registries and a store, ready for use.
 
-    `names` are addresses of registries by the names that requirements may use for them.
+    Args:
+        client: the registries and the store.
+        names: addresses of registries by the names that requirements may use for them.
+        signatures: what is asked of the signatures of whatever is installed; None where nothing is.
+        signed: whom to believe about the indexes of registries, by their names; those of others need no signature.
     """
 
     client: Client
     names: Mapping[str, str] = field(default_factory=dict)
+    signatures: Signatures | None = None
+    signed: Mapping[str, Trust] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -57,6 +67,8 @@ class Workspace:
         named: bool = True,
         private: bool = False,
         names: Mapping[str, str] | None = None,
+        signatures: Signatures | None = None,
+        signed: Mapping[str, Trust] | None = None,
     ) -> Workspace:
         """Return the workspace of some registries; without any, that of the embedded one.
 
@@ -67,12 +79,17 @@ class Workspace:
             named: whether a person named the registries, and not a lock; see `modhub.hub.tokens`.
             private: whether collections that are made there are shown to nobody else.
             names: addresses by the names that requirements may use for them.
+            signatures: what is asked of the signatures of whatever is installed.
+            signed: whom to believe about the indexes of registries, by their addresses.
 
         Raises:
             UsageError: a registry's address has an unknown form.
         """
         opened = {name: open_registry(name, named=named, private=private) for name in registries or (DEFAULT_REGISTRY,)}
-        return cls(Client(opened, store=Store(store) if store else Store.of_user(), offline=offline), names or {})
+        kept = Store(store) if store else Store.of_user()
+        trusts = {open_registry(address, named=False).name: trust for address, trust in (signed or {}).items()}
+        backends = {name: _as_signed(backend, trusts, kept) for name, backend in opened.items()}
+        return cls(Client(backends, store=kept, offline=offline), names or {}, signatures, trusts)
 
     def catalog(self, requirements: Iterable[Requirement] = ()) -> RegistryCatalog:
         """Return what the resolver may choose from, as it is now, the origins of requirements included.
@@ -84,7 +101,7 @@ class Workspace:
         for origin in (each.origin for each in requirements if not isinstance(each, PathRequirement)):
             if origin is not None and origin not in origins:
                 address = self.names.get(origin, origin)
-                backend = backends.get(address) or open_registry(address, named=False)
+                backend = backends.get(address) or self._open(address)
                 known = next((name for name, each in backends.items() if each.name == backend.name), None)
                 origins[origin] = known or address
                 backends.setdefault(origins[origin], backend)
@@ -140,17 +157,21 @@ class Workspace:
     ) -> dict[str, Package]:
         """Return the packages of a lock by full name, bases first; see `modhub.flow.install`."""
         from modhub.workspace.parts import base_name
+        from modhub.workspace.promises import check_promises
         from modhub.workspace.strangers import verifier
 
         packages: dict[str, Package] = {}
-        with verifier(lock.modules) as verify:
-            client = self.with_registries_of(lock).client
+        client = self.with_registries_of(lock).client
+        signatures = signatures or self.signatures
+        with verifier(lock.modules, client) as verify:
             files = client.fetch(lock, progress=progress)
             if signatures is not None:
                 signatures.check(lock, files, client)
             for module in sorted(lock.modules, key=lambda module: module.kind != "base"):
                 base = packages.get(base_name(module) or "")
-                packages[module.name] = verify(files[module.name], base=base, form=module.form, subject=module.name)
+                package = verify(files[module.name], base=base, form=module.form, subject=module.name)
+                check_promises(module, package, client)
+                packages[module.name] = package
         return packages
 
     def with_registries_of(self, lock: Lock) -> Workspace:
@@ -163,8 +184,13 @@ class Workspace:
         named = dict.fromkeys(module.registry for module in lock.modules if module.registry not in known)
         if not named:
             return self
-        backends = {**self.client.registries, **{name: open_registry(name, named=False) for name in named}}
-        return Workspace(Client(backends, store=self.client.store, offline=self.client.offline), self.names)
+        backends = {**self.client.registries, **{name: self._open(name) for name in named}}
+        client = Client(backends, store=self.client.store, offline=self.client.offline)
+        return replace(self, client=client)
+
+    def _open(self, address: str) -> Backend:
+        """Return a registry that a requirement or a lock names, and no person."""
+        return _as_signed(open_registry(address, named=False), self.signed, self.client.store)
 
     def gather(
         self, requirements: Sequence[str], *, lock: Lock | None = None, request: Request | None = None
@@ -185,3 +211,13 @@ class Workspace:
         solved = parts_of_lock(lock, self.install(lock))
         found.update({text: solved[str(parse_requirement(text))] for text in wanted})
         return [part for text in requirements for part in found[text]], lock.to_toml()
+
+
+def _as_signed(backend: Backend, trusts: Mapping[str, Trust], store: Store) -> Backend:
+    """Return a registry that shows what its owner signed, where that was asked for."""
+    trust = trusts.get(backend.name)
+    if trust is None:
+        return backend
+    from modhub.hub.signed_index import SignedBackend
+
+    return SignedBackend(backend, trust, folder=store.root / SIGNED_FOLDER)

@@ -32,9 +32,10 @@ def test_a_process_that_was_killed_is_replaced(tmp_path: Path) -> None:
     looking = Inspector(blobs)
     wanted = [job(blobs, "cat")]
     assert looking.problems_of(wanted) == []
-    assert looking._process is not None
-    looking._process.kill()
-    looking._process.wait()
+    assert looking._worker is not None
+    assert looking._worker._process is not None
+    looking._worker._process.kill()
+    looking._worker._process.wait()
     assert looking.problems_of(wanted) == []
     looking.close()
 
@@ -44,10 +45,10 @@ def test_whoever_takes_too_long_is_refused(tmp_path: Path) -> None:
     looking = Inspector(blobs, patience_s=0.01)
     with pytest.raises(InvalidCollection, match="cannot be checked within"):
         looking.problems_of([job(blobs, "cat")])
-    assert looking._process is None
+    assert looking._worker is None
 
 
 def test_where_there_is_nothing_to_look_into_nothing_starts(tmp_path: Path) -> None:
     looking = Inspector(FolderBlobs(tmp_path))
     assert looking.problems_of([]) == []
-    assert looking._process is None
+    assert looking._worker is None

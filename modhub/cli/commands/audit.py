@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modhub.cli.options import PATH, json_option, workspace_options
+from modhub.cli.options import PATH, fetching_options, json_option
 from modhub.cli.output import print_json, print_table, say
 from modhub.cli.progress import waiting
 
@@ -22,7 +22,7 @@ NO, INTEGRITY_CODE = 1, 4
 
 @click.command(epilog="\b\nExample: modhub audit modhub.lock")
 @click.argument("lock", type=PATH, default=Path("modhub.lock"), metavar="[LOCK]")
-@workspace_options
+@fetching_options
 @json_option
 def command(lock: Path, *, places: Places, as_json: bool) -> int:
     """Look again at what a lock file (default: modhub.lock) holds.

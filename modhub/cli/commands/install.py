@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modhub.cli.commands.sign import trust_option
-from modhub.cli.options import PATH, choosing_options, json_option, workspace_options
+from modhub.cli.options import PATH, choosing_options, fetching_options, json_option
 from modhub.cli.output import byte_size, print_json, print_table, say
 from modhub.cli.progress import waiting
 from modhub.cli.project import shown, task_of
@@ -17,7 +16,6 @@ from modhub.errors import NotFound, ResolveError
 if TYPE_CHECKING:
     from modhub.cli.options import Choosing, Places
     from modhub.cli.project import Task
-    from modhub.workspace.signatures import Signatures
 
 LOCK_FILE = "modhub.lock"
 
@@ -26,18 +24,14 @@ LOCK_FILE = "modhub.lock"
 @click.argument("requirements", nargs=-1)
 @click.option("--locked", is_flag=True, help="Install exactly what the lock file says, or fail.")
 @click.option("--lock", "lock_file", type=PATH, help="The lock file.  [default: modhub.lock]")
-@click.option("--require-signature", is_flag=True, help="Refuse what no trusted key signed.")
-@trust_option
 @choosing_options
-@workspace_options
+@fetching_options
 @json_option
 def command(
     requirements: tuple[str, ...],
     *,
     locked: bool,
     lock_file: Path | None,
-    require_signature: bool,
-    trusted: tuple[str, ...],
     choosing: Choosing,
     places: Places,
     as_json: bool,
@@ -62,9 +56,8 @@ def command(
     else:
         with waiting("resolving"):
             lock = task.resolve(choosing)
-    signatures = signatures_of(trusted, required=require_signature)
     with waiting("fetching") as progress:
-        packages = flow.install(lock, workspace=task.workspace, progress=progress, signatures=signatures)
+        packages = flow.install(lock, workspace=task.workspace, progress=progress)
     task.write(lock)
     if as_json:
         print_json(lock.to_dict())
@@ -76,20 +69,6 @@ def command(
         ]
     )
     say(f"next: modhub compose {shown(task.lock_file) if task.lock_file else LOCK_FILE} -o composed")
-
-
-def signatures_of(trusted: tuple[str, ...], *, required: bool) -> Signatures | None:
-    """Return what is asked of signatures; None where nothing is.
-
-    Raises:
-        UsageError: a file holds no public key, or signatures are required and no key is trusted.
-    """
-    if not trusted and not required:
-        return None
-    from modhub.package.signing import TrustedKey
-    from modhub.workspace.signatures import Signatures
-
-    return Signatures(keys=tuple(TrustedKey.parse(text) for text in trusted), required=required)
 
 
 def check_usage(task: Task, *, locked: bool, is_named: bool) -> None:

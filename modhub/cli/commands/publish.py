@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from modhub.cli.options import PATH, address_of, json_option, store_option
-from modhub.cli.output import byte_size, print_json, say
+from modhub.cli.output import byte_size, print_json, print_text, say
 from modhub.cli.progress import waiting
 
 if TYPE_CHECKING:
@@ -68,34 +69,34 @@ def command(  # noqa: PLR0913  Each is an option.
         print_json(plain(result))
         return
     if result.already:
-        click.echo(f"{collection}: all {len(result.unchanged)} releases are there already, with the same bytes")
+        print_text(f"{collection}: all {len(result.unchanged)} releases are there already, with the same bytes")
     else:
         verb = "would publish" if dry_run else "published"
         names = ", ".join(f"{release.name} {release.version}" for release in result.published)
         count = len(result.published)
-        click.echo(
+        print_text(
             f"{verb} {count} release{'s' if count != 1 else ''} ({byte_size(result.size)}) to {collection}: {names}"
         )
     say(f"next: modhub install -r {to} {collection}/{packages[-1].name}")
 
 
 def warn_of_lookalikes(collection: str, registry: str, *, store: Path | None) -> None:
-    """Say whom the owner of a new collection could be mistaken for, where the registry can list whom it has."""
+    """Say whom the owner of a new collection could be mistaken for, in the seed or in a registry that can be listed."""
     from modhub.errors import ModhubError
+    from modhub.hub.registries import SEED
     from modhub.spec.lookalikes import lookalikes
     from modhub.spec.names import CollectionId
     from modhub.workspace import Workspace
 
-    if registry.startswith("hf:"):
-        return  # All of the Hub is no list to go through.
     wanted = CollectionId.parse(collection)
-    try:
-        known = Workspace.open([registry], store=store).client.collections()
-    except ModhubError:
-        return  # A new folder has none; of all else publishing will tell.
+    known = set(Workspace.open([SEED], store=store).client.collections())
+    # All of the Hub is no list to go through. A new folder has none; of all else publishing will tell.
+    with suppress(ModhubError):
+        if not registry.startswith("hf:"):
+            known.update(Workspace.open([registry], store=store).client.collections())
     if wanted not in known:
         for owner in lookalikes(wanted, known):
-            say(f"warning: {wanted.owner} is easily mistaken for {owner}, who is in this registry already")
+            say(f"warning: {wanted.owner} is easily mistaken for {owner}, whose packages are known already")
 
 
 def plain(result: PublishResult) -> dict[str, Any]:

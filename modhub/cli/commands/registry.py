@@ -8,8 +8,8 @@ import click
 
 from modhub.cli.commands.bundle import tell
 from modhub.cli.groups import LazyGroup
-from modhub.cli.options import address_of, json_option, settings, store_option
-from modhub.cli.output import print_json, print_table
+from modhub.cli.options import PATH, address_of, json_option, output_option, settings, store_option
+from modhub.cli.output import print_json, print_table, say
 from modhub.cli.progress import waiting
 
 if TYPE_CHECKING:
@@ -83,3 +83,58 @@ def mirror(source: str, target: str, collections: tuple[str, ...], *, store: Pat
             address_of(source), address_of(target), collections=collections, store=store, progress=progress
         )
     tell(copies, as_json=as_json)
+
+
+@command.command(
+    name="sign-index", epilog="\b\nExample: modhub registry sign-index ./registry --keys keys -o ./registry/.tuf"
+)
+@click.argument("registry")
+@click.option("--keys", type=PATH, required=True, help="Folder of private keys; made where there are none.")
+@output_option("Folder of the signed metadata, for any web server.")
+@click.option("--days", type=click.IntRange(1, 30), default=2, help="For how long it holds; default: 2.")
+@click.option(
+    "--rotate",
+    multiple=True,
+    type=click.Choice(["root", "targets", "snapshot", "timestamp"]),
+    help="Give a role a new key. Repeatable.",
+)
+@store_option
+@json_option
+def sign_index(
+    registry: str,
+    *,
+    keys: Path,
+    output: Path,
+    days: int,
+    rotate: tuple[str, ...],
+    store: Path | None,
+    as_json: bool,
+) -> None:
+    """Sign the index of every collection of REGISTRY, by The Update Framework (TUF).
+
+    Run it after each publish, and before --days are over. Give users the newest root.json; with it and the folder in
+    their settings, as [signed.NAME], they notice a registry that shows old, mixed or changed indexes. Keep root.pem
+    elsewhere: only --rotate needs it. MODHUB_KEY_PASSWORD locks the keys.
+    """
+    from modhub.hub.index_signer import sign_index as sign
+    from modhub.workspace import Workspace
+
+    address = address_of(registry)
+    with waiting("signing"):
+        client = Workspace.open([address], store=store).client
+        signed = sign(client, keys=keys, folder=output, days=days, rotate=rotate)
+    if as_json:
+        print_json(
+            {
+                "collections": signed.collections,
+                "version": signed.version,
+                "expires": signed.expires.isoformat(),
+                "root": str(signed.root),
+            }
+        )
+        return
+    until = f"{signed.expires:%Y-%m-%d %H:%M} UTC"
+    click.echo(
+        f"signed {signed.collections} collection{'s' if signed.collections != 1 else ''}; it holds until {until}"
+    )
+    say(f"next: give your users {signed.root}, and serve {output}")

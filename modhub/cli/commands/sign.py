@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modhub.cli.options import PATH, json_option
+from modhub.cli.options import PATH, json_option, trust_option
 from modhub.cli.output import print_json
 from modhub.cli.progress import waiting
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 name_option = click.option("--name", required=True, help="The collection, owner/name: signatures name it too.")
-trust_option = click.option(
-    "--trust", "trusted", multiple=True, metavar="[OWNER=]FILE", help="A public key in PEM form. Repeatable."
-)
 
 
 @click.command(epilog="\b\nExample: modhub sign out --key acme.pem --name acme/resnet20-cifar10")

@@ -1,25 +1,30 @@
-"""Looking into packages without trusting them: in a process of its own, within limits of memory and time."""
+"""Looking into packages without trusting them: in a process of its own, within limits of memory and time.
+
+The process and its limits are those of the command line, `modhub.package.worker`: both refuse the same packages.
+"""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from contextlib import ExitStack, suppress
-from threading import Lock, Timer
+import time
+from contextlib import ExitStack
+from threading import Lock
 from typing import TYPE_CHECKING, TypedDict
 
+from modhub.package.worker import Allowance, Worker
 from modhub_registry.errors import InvalidCollection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
+    from modhub.package.worker import Look
     from modhub_registry.storage.blobs import Blobs
 
 PATIENCE_S = 120.0
 """For all packages of one commit. The largest base that was tried, of 400 MB, takes some ten seconds."""
 
-JOBS_PER_PROCESS = 200
+COMMITS_PER_PROCESS = 200
 """After so many commits the process is replaced, so that what it holds does not grow for ever."""
 
 
@@ -32,11 +37,11 @@ class Job(TypedDict):
 
 
 class Inspector:
-    """The process that looks, started when it is first needed and again after it was killed."""
+    """The process that looks, started when it is first needed and again after a package has ended it."""
 
     def __init__(self, blobs: Blobs, *, patience_s: float = PATIENCE_S) -> None:
         self._blobs, self._patience_s = blobs, patience_s
-        self._process: subprocess.Popen[str] | None = None
+        self._worker: Worker | None = None
         self._done = 0
         self._lock = Lock()
 
@@ -44,70 +49,79 @@ class Inspector:
         """Return what is wrong with some packages.
 
         Raises:
-            InvalidCollection: looking took too long, or too much memory.
+            InvalidCollection: looking took too long.
+            StorageError: the system starts no process.
         """
         if not jobs:
             return []
-        with ExitStack() as files:
-            paths: dict[str, str] = {}
-            for sha256 in {sha256 for job in jobs for sha256 in (*job["files"].values(), *job["base"].values())}:
-                paths[sha256] = str(files.enter_context(self._blobs.as_file(sha256)))
-            line = json.dumps([_with_paths(job, paths) for job in jobs])
-            with self._lock:
-                return self._ask(line)
+        with ExitStack() as files, self._lock:
+            paths = {
+                sha256: files.enter_context(self._blobs.as_file(sha256))
+                for sha256 in {sha256 for job in jobs for sha256 in (*job["files"].values(), *job["base"].values())}
+            }
+            looking = _Looking(self._running(), paths, deadline=time.monotonic() + self._patience_s)
+            try:
+                return [problem for job in jobs for problem in looking.problems_of(job)]
+            except TimeoutError:
+                self._stop()
+                problem = f"the packages cannot be checked within {self._patience_s:.0f} s"
+                raise InvalidCollection(problem) from None
 
     def close(self) -> None:
         """End the process."""
         with self._lock:
             self._stop()
 
-    def _ask(self, line: str) -> list[str]:
-        process = self._running()
-        if process.stdin is None or process.stdout is None:
-            raise AssertionError("the process was started with pipes")
-        timer = Timer(self._patience_s, process.kill)
-        timer.start()
-        try:
-            process.stdin.write(line + "\n")
-            process.stdin.flush()
-            answer = process.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
-        finally:
-            timer.cancel()
+    def _running(self) -> Worker:
+        if self._worker is None or self._worker.is_dead or self._done >= COMMITS_PER_PROCESS:
+            self._stop()
+            self._worker = Worker(Allowance(patience_s=self._patience_s))
         self._done += 1
-        if not answer:
-            self._stop()
-            raise InvalidCollection(f"the packages cannot be checked within {self._patience_s:.0f} s and the memory")
-        problems: list[str] = json.loads(answer)
-        return problems
-
-    def _running(self) -> subprocess.Popen[str]:
-        if self._done >= JOBS_PER_PROCESS or (self._process is not None and self._process.poll() is not None):
-            self._stop()
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "modhub_registry.checks.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-            )
-            self._done = 0
-        return self._process
+        self._worker.forget()
+        return self._worker
 
     def _stop(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout):
-                if stream is not None:
-                    with suppress(OSError):
-                        stream.close()
+        worker, self._worker = self._worker, None
+        self._done = 0
+        if worker is not None:
+            worker.close()
 
 
-def _with_paths(job: Job, paths: dict[str, str]) -> Job:
-    files = {name: paths[sha256] for name, sha256 in job["files"].items()}
-    base = {name: paths[sha256] for name, sha256 in job["base"].items()}
-    return {"subject": job["subject"], "files": files, "base": base}
+class _Looking:
+    """One commit: a base that several of its packages need is looked into once."""
+
+    def __init__(self, worker: Worker, paths: Mapping[str, Path], *, deadline: float) -> None:
+        self._worker, self._paths, self._deadline = worker, paths, deadline
+        self._bases: dict[str, Look] = {}
+
+    def problems_of(self, job: Job) -> Iterator[str]:
+        """Yield what is wrong with a package, or with its base.
+
+        Raises:
+            TimeoutError: there is no time left.
+        """
+        base = self._base(job["base"])
+        if base is not None and base.problems:
+            yield f"{job['subject']}: its base is not valid"
+            return
+        found = self._look(job["files"], subject=job["subject"], base=base.number if base else None)
+        for problem in found.problems:
+            yield str(problem.in_file(f"{job['subject']}/{problem.file}" if problem.file else job["subject"]))
+
+    def _base(self, files: Mapping[str, str]) -> Look | None:
+        if not files:
+            return None
+        key = json.dumps(files, sort_keys=True)
+        if key not in self._bases:
+            self._bases[key] = self._look(files, subject="base", base=None)
+        return self._bases[key]
+
+    def _look(self, files: Mapping[str, str], *, subject: str, base: int | None) -> Look:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        paths = {name: self._paths[sha256] for name, sha256 in files.items()}
+        found = self._worker.look_into(paths, base=base, subject=subject, patience_s=left)
+        if self._worker.is_dead and time.monotonic() >= self._deadline:
+            raise TimeoutError
+        return found
