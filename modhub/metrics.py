@@ -101,6 +101,16 @@ def sigmoid(scores: Floats) -> npt.NDArray[np.float64]:
     return np.asarray(1.0 / (1.0 + np.exp(-clipped)))
 
 
+def answers(scores: Floats, *, least: float | None = None) -> Labels:
+    """Return the column of each sample's highest score, -1 where that stands for less than a probability.
+
+    >>> answers(np.array([[2.0, -1.0], [-3.0, -2.0]]), least=0.5).tolist()
+    [0, -1]
+    """
+    found = scores.argmax(axis=1)
+    return found if least is None else np.where(sigmoid(scores.max(axis=1)) >= least, found, -1)
+
+
 def expected_calibration_error(score: Floats, is_class: Booleans) -> float:
     """Return the mean gap between stated probability and observed share, over equal-width bins, from 0 to 1."""
     probability = sigmoid(score)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modhub.composer.composite import Composite, Naming, pack_composite, provenance
+from modhub.composer.adapters import adapted
+from modhub.composer.composite import REJECT_ENTRY, Composite, Naming, pack_composite, provenance
 from modhub.composer.fit import TOGETHER, UNION, check_fit, choose_strategy, together_metric
 from modhub.composer.golden import check_golden, record_golden
 from modhub.composer.join import join
@@ -17,6 +18,7 @@ from modhub.composer.licences import REFUSE, joined_licence
 from modhub.composer.packed import packed
 from modhub.composer.part import Part
 from modhub.composer.refit import refit
+from modhub.composer.reject import rejection
 from modhub.composer.sources import sources_of, union_density, united
 from modhub.errors import ComposeError
 from modhub.network.cost import macs
@@ -25,7 +27,7 @@ from modhub.spec import limits
 from modhub.spec.manifest import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from modhub.composer.sources import Source
     from modhub.datasets import Dataset
@@ -38,7 +40,7 @@ MASKS = (MATERIALISED, PACKED)
 """How masks of single weights lie in a composite."""
 
 
-def compose(
+def compose(  # noqa: PLR0913  Each is a choice of the caller.
     parts: Sequence[Part],
     *,
     name: str = "composite",
@@ -46,6 +48,8 @@ def compose(
     strategy: str = "auto",
     masks: str = MATERIALISED,
     calibrate: Dataset | None = None,
+    adapters: Collection[str] = (),
+    reject: str | float | None = None,
     licence_conflicts: str = REFUSE,
     lock: str = "",
 ) -> Composite:
@@ -61,6 +65,9 @@ def compose(
         masks: of single weights: ``materialised``, or ``packed``, bits beside the weights of the base, which are then
             stored once and masked when the model is opened.
         calibrate: labelled data to fit the scores to one another, and to it.
+        adapters: ``layout``, ``range``, ``channels``, ``resize``: what may be done to the input, which is that of the
+            first part, on its way to parts that take another.
+        reject: the probability below which the answer is "none of these", or ``auto``; see `modhub.composer.reject`.
         licence_conflicts: whether to ``refuse`` parts whose licences forbid to make one model of them, or only to
             ``warn``: then the NOTICE says what they ask for.
         lock: the lock file's text, which travels as a file and in the graph.
@@ -71,20 +78,28 @@ def compose(
             package, or it fails its own check.
         FormatError: a package's files do not fit together.
         InvalidData: the data to calibrate on does not fit, or is too small.
+        UsageError: `reject` is no probability.
     """
-    check_fit(parts, calibrating=calibrate is not None)
+    check_fit(parts, calibrating=calibrate is not None, adapting=bool(adapters))
     chosen, why = choose_strategy(parts, strategy)
     # Asked before the work, although the package is made after it.
     joined_licence({part.label: part.package.manifest.terms for part in parts}, refuse=licence_conflicts == REFUSE)
     networks, metrics = _networks(parts, chosen, masks)
+    networks, shown = _adapted(parts, networks, adapters)
     network = join([(f"m{i}", own) for i, own in enumerate(networks)])
     _check_size(network)
+    shared = sum(len(own.nodes) for own in networks) + 1 - len(network.nodes)
     network = network.replace(metadata=provenance(parts, lock))
     golden = check_golden(networks, network, labels=[part.label for part in parts])
     fitted = None if calibrate is None else refit(network, calibrate, columns=_classes(parts))
     if calibrate is not None and fitted is not None:
         network, metrics = fitted.network, {**metrics, **fitted.metrics}
         golden = record_golden(network)
+    refused = None
+    if reject is not None:
+        refused = rejection(network, parts, reject, data=calibrate, columns=_classes(parts))
+        network = network.replace(metadata={**network.metadata, REJECT_ENTRY: f"{refused.threshold:g}"})
+        metrics = {**metrics, **refused.metrics}
     naming = Naming(name=name, version=version)
     return Composite(
         package=pack_composite(
@@ -96,6 +111,8 @@ def compose(
                 "strategy": chosen,
                 **({"masks": masks} if masks != MATERIALISED else {}),
                 **({"calibrated_on": calibrate.name} if calibrate is not None else {}),
+                **({"adapters": "; ".join(shown)} if shown else {}),
+                **({"reject": refused.threshold} if refused is not None else {}),
             },
             metrics=metrics,
             lock=lock,
@@ -103,10 +120,31 @@ def compose(
         network=network,
         strategy=chosen,
         why=why,
-        shared_nodes=sum(len(own.nodes) for own in networks) + 1 - len(network.nodes),
+        shared_nodes=shared,
         cost=macs(network) / max(1, sum(map(macs, networks))),
         refit=fitted,
+        adapters=tuple(shown),
+        rejection=refused,
     )
+
+
+def _adapted(
+    parts: Sequence[Part], networks: Sequence[Network], adapters: Collection[str]
+) -> tuple[list[Network], list[str]]:
+    """Return the networks behind adapters to the input of the first, and for each adapted part what it is shown.
+
+    Raises:
+        ComposeError: a part needs an adapter that was not declared, or there is none; names the part.
+    """
+    found, words = [], []
+    for part, network in zip(parts, networks, strict=True):
+        try:
+            whole, steps = adapted(network, networks[0].input, adapters)
+        except ComposeError as error:
+            raise ComposeError(f"{part.label}: {error}") from error
+        found.append(whole)
+        words += [f"{part.reference} is shown {', '.join(steps)}"] if steps else []
+    return found, words
 
 
 def _classes(parts: Sequence[Part]) -> list[str]:

@@ -14,6 +14,7 @@ from modhub.composer.part import METHOD
 from modhub.network.cost import macs
 from modhub.network.network import BATCH
 from modhub.network.onnx_file import WEIGHTS_FILE, to_onnx
+from modhub.package.int8 import INT8
 from modhub.package.pack import RUNTIME, record, seal
 from modhub.package.package import GRAPH_FILE
 from modhub.spec import limits
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 
     from modhub.composer.part import Part
     from modhub.composer.refit import Refit
+    from modhub.composer.reject import Rejection
     from modhub.network.network import Array, Network
     from modhub.package.package import Package
+    from modhub.spec.document import JSON
 
 NOTICE_FILE = "NOTICE"
 LOCK_FILE = "modhub.lock"
-MODULES_ENTRY, LOCK_ENTRY = "modhub.modules", "modhub.lock"
+MODULES_ENTRY, LOCK_ENTRY, REJECT_ENTRY = "modhub.modules", "modhub.lock", "modhub.reject"
 """Metadata of the graph: a `model.onnx` that somebody passes on alone still says what it was made of."""
 
 
@@ -40,7 +43,8 @@ class Composite:
 
     `shared_nodes` counts computations that modules have in common and that now run once; `cost` is multiply-accumulates
     of the composite over the sum of its modules alone; `why` says in a sentence which strategy was taken and why;
-    `refit` is what calibrating on data changed, where that was asked for.
+    `refit` is what calibrating on data changed, and `rejection` when it answers "none of these", where that was asked
+    for, `adapters` what parts are shown instead of the input, in words.
     """
 
     package: Package
@@ -50,6 +54,8 @@ class Composite:
     shared_nodes: int
     cost: float
     refit: Refit | None = None
+    adapters: tuple[str, ...] = ()
+    rejection: Rejection | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +85,7 @@ def pack_composite(
     naming: Naming,
     *,
     golden: Mapping[str, Array],
-    parameters: Mapping[str, str],
+    parameters: Mapping[str, JSON],
     metrics: Mapping[str, Metric],
     lock: str,
 ) -> Package:
@@ -137,10 +143,12 @@ def _summary(classes: Sequence[str]) -> str:
     return text if len(text) <= limits.SUMMARY_LENGTH else text[: limits.SUMMARY_LENGTH - 3] + "..."
 
 
-def _method(parts: Sequence[Part], parameters: Mapping[str, str]) -> Method:
+def _method(parts: Sequence[Part], parameters: Mapping[str, JSON]) -> Method:
     parents = sorted(set().union(*(part.parents for part in parts)))
     calibrated = all(part.is_calibrated for part in parts)
-    return Method(name=METHOD, version="1", parameters={**parameters, "parents": parents, "calibrated": calibrated})
+    rounded = {"precision": INT8} if any(part.precision == INT8 for part in parts) else {}
+    known: dict[str, JSON] = {**parameters, **rounded, "parents": parents, "calibrated": calibrated}
+    return Method(name=METHOD, version="1", parameters=known)
 
 
 def _dependencies(parts: Sequence[Part]) -> tuple[Dependency, ...]:

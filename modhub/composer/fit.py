@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modhub.composer.adapters import needed
 from modhub.composer.sources import has_masks
 from modhub.errors import ComposeError
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from modhub.composer.part import Part
     from modhub.spec.manifest import Metric
+    from modhub.spec.ports import InputPort
 
 STRATEGIES = ("auto", "trunk", "parallel", "union")
 TOGETHER, UNION = "composed_accuracy", "union_accuracy"
@@ -56,8 +58,10 @@ def together_metric(parts: Sequence[Part], name: str) -> Metric | None:
     return found[0] if all(metric == found[0] for metric in found) else None
 
 
-def check_fit(parts: Sequence[Part], *, calibrating: bool = False) -> None:
+def check_fit(parts: Sequence[Part], *, calibrating: bool = False, adapting: bool = False) -> None:
     """Check that the parts can stand side by side; raw scores of several parents only if they are to be calibrated.
+
+    Other inputs than the first part's will do if they are to be adapted.
 
     Raises:
         ComposeError: names both modules, the property, and both values.
@@ -69,12 +73,14 @@ def check_fit(parts: Sequence[Part], *, calibrating: bool = False) -> None:
         manifest = part.package.manifest
         if manifest.kind == "base":
             raise ComposeError(f"{part.label} is a base, not a module: ask for one of its modules")
-        _check_input(parts[0], part)
+        if not adapting:
+            _check_input(parts[0], part)
         for label in manifest.classes:
             if label.name in seen:
                 other = seen[label.name].label
                 raise ComposeError(f"{other} and {part.label} both score the class {label.name!r}: keep one of them")
             seen[label.name] = part
+    _check_precision(parts)
     if not calibrating:
         _check_calibration(parts)
 
@@ -82,7 +88,28 @@ def check_fit(parts: Sequence[Part], *, calibrating: bool = False) -> None:
 def _check_input(first: Part, part: Part) -> None:
     expected, found = first.package.manifest.input, part.package.manifest.input
     if found.key() != expected.key():
-        raise ComposeError(f"{first.label} and {part.label} take different inputs: {expected} and {found}")
+        problem = f"{first.label} and {part.label} take different inputs: {expected} and {found}"
+        raise ComposeError(f"{problem}{_adapters(expected, found)}")
+
+
+def _adapters(expected: InputPort, found: InputPort) -> str:
+    """Return what could be declared to adapt one input to the other, as a message goes on."""
+    try:
+        kinds = needed(expected, found)
+    except ComposeError:
+        return ""
+    return f"; declare what may be done to the second one's: {', '.join(kinds)}" if kinds else ""
+
+
+def _check_precision(parts: Sequence[Part]) -> None:
+    """Check that modules of one parent have one precision: they would share no trunk, and nobody would be told."""
+    first: dict[str, Part] = {}
+    for part in parts:
+        for parent in part.parents:
+            other = first.setdefault(parent, part)
+            if other.precision != part.precision:
+                values = f"{other.label} is {other.precision}, {part.label} is {part.precision}"
+                raise ComposeError(f"modules of one parent are composed in one precision: {values}")
 
 
 def _check_calibration(parts: Sequence[Part]) -> None:

@@ -13,11 +13,12 @@ ONNX.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from modhub.errors import ComposeError, InvalidData
+from modhub import plugins
+from modhub.errors import ComposeError, InvalidData, InvalidPlugin
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     Labels = npt.NDArray[np.int64]
 
 GLUES = ("linear", "minmax", "none")
+"""The kinds of modhub itself; plugins add to them."""
+
+READS = ("logits", "probabilities", "odds")
+GIVES = ("logits", "scores")
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 """Strengths with which a learned map is drawn to where it started; the best on validation data is taken."""
 
@@ -47,7 +52,7 @@ class Glue:
     """An affine map of a weak model's columns and a module's score to new columns.
 
     Args:
-        kind: one of `GLUES`.
+        kind: one of `glues`.
         matrix: ``[columns, columns + 1]``; its last column weighs the score.
         offset: ``[columns]``.
         reads: what the map reads of the weak model: ``logits``, ``probabilities`` or ``odds`` (calibrated logits).
@@ -82,11 +87,24 @@ class Seen:
     labels: Labels
 
 
+class Maker(Protocol):
+    """A function that makes the glue of a plugin."""
+
+    def __call__(self, *, column: int, train: Seen | None, validation: Seen | None, width: int) -> Glue:
+        """Return the glue; the arguments are those of `fit`."""
+        ...
+
+
+def glues() -> tuple[str, ...]:
+    """Return all kinds of glue, those of plugins last."""
+    return (*GLUES, *dict.fromkeys(plugin.name for plugin in plugins.installed(plugins.GLUE, besides=GLUES)))
+
+
 def fit(kind: str, *, column: int, train: Seen | None, validation: Seen | None, width: int) -> Glue:
     """Return a glue of one kind.
 
     Args:
-        kind: one of `GLUES`.
+        kind: one of `glues`.
         column: the class that is taken over.
         train: what to fit it on; ``none`` needs nothing.
         validation: what to choose it on.
@@ -95,9 +113,13 @@ def fit(kind: str, *, column: int, train: Seen | None, validation: Seen | None, 
     Raises:
         ComposeError: there is no such glue, or data is missing that it needs.
         InvalidData: the data has no sample of the class, or of another.
+        InvalidPlugin: a plugin brings the glue, and cannot be used.
     """
+    plugin = None if kind in GLUES else plugins.find(plugins.GLUE, kind)
+    if plugin is not None:
+        return _plugged(plugin, column=column, train=train, validation=validation, width=width)
     if kind not in GLUES:
-        raise ComposeError(f"there is no glue {kind!r}; the glues are {', '.join(GLUES)}")
+        raise ComposeError(f"there is no glue {kind!r}; the glues are {', '.join(glues())}")
     if kind == "none":
         return replacing(column, width=width, kind=kind, reads="odds", scale=1.0, offset=0.0)
     if train is None or validation is None:
@@ -111,6 +133,24 @@ def fit(kind: str, *, column: int, train: Seen | None, validation: Seen | None, 
         scale = 1.0 / max(high - low, 1e-6)
         return replacing(column, width=width, kind=kind, reads="probabilities", scale=scale, offset=-low * scale)
     return learned(column, train, validation)
+
+
+def _plugged(plugin: plugins.Plugin, *, column: int, train: Seen | None, validation: Seen | None, width: int) -> Glue:
+    """Return a plugin's glue, once it is sure that it is one."""
+    maker: Maker = plugin.load()
+    with plugin.running():
+        glue = maker(column=column, train=train, validation=validation, width=width)
+    if not isinstance(glue, Glue):
+        raise InvalidPlugin(f"{plugin} returned {type(glue).__name__}, expected a Glue")
+    shapes = (np.shape(glue.matrix), np.shape(glue.offset))
+    if shapes != ((width, width + 1), (width,)):
+        expected = f"expected {[width, width + 1]} and {[width]}"
+        raise InvalidPlugin(f"{plugin} returned a matrix {list(shapes[0])} and offset {list(shapes[1])}, {expected}")
+    if not (np.isfinite(glue.matrix).all() and np.isfinite(glue.offset).all()):
+        raise InvalidPlugin(f"{plugin} returned numbers that are not finite")
+    if glue.reads not in READS or glue.gives not in GIVES:
+        raise InvalidPlugin(f"{plugin} reads {glue.reads!r} and gives {glue.gives!r}, expected {READS} and {GIVES}")
+    return glue
 
 
 def replacing(column: int, *, width: int, kind: str, reads: str, scale: float, offset: float) -> Glue:

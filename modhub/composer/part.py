@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from modhub.package.int8 import INT8
+from modhub.package.materialise import is_int8
 from modhub.spec.digests import is_sha256
 
 if TYPE_CHECKING:
     from modhub.package.package import Package
 
+FLOAT = "float32"
 METHOD = "compose"
 """The method in a composite's manifest. Its parameters say what a part has to know of its own parts."""
 
@@ -45,6 +48,13 @@ class Part:
         """Tell whether its scores can stand beside those of another parent's modules."""
         output = self.package.manifest.output
         return output.calibration is not None if output.semantic == "logit" else self._told("calibrated") is True
+
+    @property
+    def precision(self) -> str:
+        """Return what it computes in: ``int8`` or ``float32``."""
+        if self.package.manifest.kind == "module":
+            return INT8 if is_int8(self.package) else FLOAT
+        return INT8 if self._told("precision") == INT8 else FLOAT
 
     def _told(self, key: str) -> object:
         method = self.package.manifest.method

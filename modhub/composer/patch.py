@@ -75,8 +75,8 @@ class Options:
 
     Args:
         label: the class of the weak model that the module takes over.
-        glue: ``linear`` (a small map learned on data, both networks standing still), ``minmax`` (CNNSplitter's), or
-            ``none``.
+        glue: ``linear`` (a small map learned on data, both networks standing still), ``minmax`` (CNNSplitter's),
+            ``none``, or that of a plugin.
         adapters: ``layout``, ``range``, ``channels``, ``resize``: what may be done to the module's input.
         seed: of the split of the data.
         name: the result's package name.

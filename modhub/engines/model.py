@@ -23,6 +23,7 @@ from modhub.errors import InvalidNetwork, MissingExtra, UsageError
 from modhub.network.load import load
 from modhub.package.folder import read_package
 from modhub.package.materialise import network_of
+from modhub.package.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +82,13 @@ class Model:
         """Whether the columns have names of their own."""
         return self.columns != numbered(self.network)
 
+    @property
+    def reject(self) -> float | None:
+        """The probability below which a composite answers "none of these"; None where it always answers."""
+        method = self.package.manifest.method if self.package else None
+        found = method.parameters.get("reject") if method and method.name == "compose" else None
+        return float(found) if isinstance(found, (int, float)) and 0 < found < 1 else None
+
     def to_torch(self) -> torch.nn.Module:
         """Return the model as a trainable `torch.nn.Module` with the same scores.
 
@@ -109,7 +117,9 @@ def open_model(
 ) -> Model:
     """Return the model that a source stands for; see `modhub.flow.load`."""
     if isinstance(source, (str, Path)) and Path(source).is_dir():
-        package, base = read_package(Path(source))
+        with Worker() as worker:
+            worker.start()  # It gets ready while the files are read.
+            package, base = read_package(Path(source), verify=worker.verify)
         return Model.of_package(package, network_of(package, base))
     if isinstance(source, str) and is_factory(source):
         need_torch("a model that is written in torch")

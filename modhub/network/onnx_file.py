@@ -30,30 +30,41 @@ WEIGHTS_FILE = "weights.safetensors"
 
 
 def is_inline(array: Array) -> bool:
-    """Tell whether an array travels inside the graph rather than in the weights file."""
-    return array.dtype.kind != "f" or array.ndim == 0
+    """Tell whether an array travels inside the graph rather than in the weights file.
+
+    Weights are floats, or matrices of eight-bit integers.
+    """
+    return array.ndim == 0 or (array.dtype.kind != "f" and not is_quantised(array))
 
 
-def to_onnx(network: Network) -> tuple[bytes, bytes]:
+def is_quantised(array: Array) -> bool:
+    """Tell whether an array holds weights in eight bits."""
+    return array.dtype == np.int8 and array.ndim > 1
+
+
+def to_onnx(network: Network, *, weights_file: str = WEIGHTS_FILE) -> tuple[bytes, bytes]:
     """Return `(graph, weights)`: the bytes of `model.onnx` and of `weights.safetensors`.
 
-    A network without float arrays has an empty but valid weights file.
+    A network without float arrays has an empty but valid weights file. `weights_file` is what the graph calls it.
     """
-    graph, parts = _parts(network)
+    graph, parts = _parts(network, weights_file=weights_file)
     return graph, b"".join(parts)
 
 
-def _parts(network: Network) -> tuple[bytes, list[bytes | memoryview]]:
+def _parts(network: Network, *, weights_file: str = WEIGHTS_FILE) -> tuple[bytes, list[bytes | memoryview]]:
     """Return the bytes of `model.onnx`, and those of `weights.safetensors` in parts."""
     outside = {name: array for name, array in network.arrays.items() if not is_inline(array)}
     parts, ranges = weight_parts(outside)
-    return to_model(network, ranges=ranges).SerializeToString(deterministic=True), parts
+    model = to_model(network, ranges=ranges, weights_file=weights_file)
+    return model.SerializeToString(deterministic=True), parts
 
 
-def to_model(network: Network, *, ranges: Mapping[str, tuple[int, int]] | None = None) -> onnx.ModelProto:
+def to_model(
+    network: Network, *, ranges: Mapping[str, tuple[int, int]] | None = None, weights_file: str = WEIGHTS_FILE
+) -> onnx.ModelProto:
     """Return the network as an ONNX model.
 
-    With `ranges`, float arrays refer to the weights file; without, everything is inside.
+    With `ranges`, weights refer to the weights file; without, everything is inside.
     """
     from onnx import TensorProto, helper
 
@@ -63,7 +74,7 @@ def to_model(network: Network, *, ranges: Mapping[str, tuple[int, int]] | None =
         "network",
         [helper.make_tensor_value_info(network.input.name, element, list(network.input.shape))],
         [helper.make_tensor_value_info(network.output, TensorProto.FLOAT, list(network.output_shape))],
-        [_tensor(name, array, ranges) for name, array in network.arrays.items()],
+        [_tensor(name, array, ranges, weights_file) for name, array in network.arrays.items()],
     )
     model = helper.make_model(
         graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="modhub"
@@ -80,7 +91,9 @@ def _node(node: Node) -> onnx.NodeProto:
     return proto
 
 
-def _tensor(name: str, array: Array, ranges: Mapping[str, tuple[int, int]] | None) -> onnx.TensorProto:
+def _tensor(
+    name: str, array: Array, ranges: Mapping[str, tuple[int, int]] | None, weights_file: str
+) -> onnx.TensorProto:
     from onnx import TensorProto, helper, numpy_helper
 
     if ranges is None or is_inline(array):
@@ -88,7 +101,7 @@ def _tensor(name: str, array: Array, ranges: Mapping[str, tuple[int, int]] | Non
     offset, length = ranges[name]
     tensor = TensorProto(name=name, dims=array.shape, data_type=helper.np_dtype_to_tensor_dtype(array.dtype))
     tensor.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", WEIGHTS_FILE), ("offset", str(offset)), ("length", str(length))):
+    for key, value in (("location", weights_file), ("offset", str(offset)), ("length", str(length))):
         tensor.external_data.add(key=key, value=value)
     return tensor
 

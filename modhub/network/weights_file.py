@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from modhub.network.network import Array
 
-DTYPES = {"float64": "F64", "float32": "F32", "float16": "F16"}
+DTYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "int8": "I8"}
 """Widest first, as they lie in the file."""
 
 
 def weight_parts(arrays: Mapping[str, Array]) -> tuple[list[bytes | memoryview], dict[str, tuple[int, int]]]:
-    """Return a safetensors file of float arrays in parts, and each array's offset and length in it, in bytes."""
+    """Return a safetensors file of weights in parts, and each array's offset and length in it, in bytes."""
     order = list(DTYPES)
     names = sorted(arrays, key=lambda name: (order.index(arrays[name].dtype.name), name))
     header: dict[str, object] = {}

@@ -9,7 +9,8 @@ cat/1.0.0/...
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from modhub import fsops
 from modhub.errors import FormatError, InvalidPackage, NotFound
@@ -152,10 +153,14 @@ def _base_of(release: Release, bases: Mapping[str, Package]) -> Package | None:
 
 def _index_problems(release: Release, package: Package) -> list[FormatError]:
     listed = Release.of(package.manifest, package.files[MANIFEST_FILE])
-    if listed.manifest == release.manifest:
+    marks: dict[str, Any] = {"yanked": release.yanked, "deprecated": release.deprecated, "extra": release.extra}
+    if replace(listed, **marks) == release:
         return []
     problem = f"lists {release.name} {release.version} with the manifest {release.manifest.sha256}, it is "
-    return [FormatError(problem + listed.manifest.sha256, where="releases", file=INDEX_FILE)]
+    problem += listed.manifest.sha256
+    if listed.manifest == release.manifest:
+        problem = f"says other things of {release.name} {release.version} than its {MANIFEST_FILE}"
+    return [FormatError(problem, where="releases", file=INDEX_FILE)]
 
 
 def _class_order(package: Package) -> tuple[bool, int, str]:

@@ -38,15 +38,22 @@ LISTS = {6: "floats", 7: "ints", 8: "strings"}
 """Types of attributes that are lists, and the fields that hold them."""
 
 
-def read_graph(graph: bytes, header: Header, arrays: Mapping[str, Array], *, input_port: InputPort) -> Network:
-    """Return the network of a graph whose arrays were read already.
+def read_graph(
+    graph: bytes,
+    header: Header,
+    arrays: Mapping[str, Array],
+    *,
+    input_port: InputPort,
+    weights_file: str = WEIGHTS_FILE,
+) -> Network:
+    """Return the network of a graph whose arrays were read already, from the file of weights that it names.
 
     Raises:
         InvalidPackage: the graph breaks rules of the format; every one is named with its node, array or field.
         FormatError: the graph is no plain ONNX model at all.
     """
     model = _parse(graph)
-    problems = list(_problems(model, header, input_port))
+    problems = list(_problems(model, header, input_port, weights_file))
     if problems:
         raise InvalidPackage(problems)
     try:
@@ -73,7 +80,9 @@ def _parse(graph: bytes) -> onnx.ModelProto:
     return model
 
 
-def _problems(model: onnx.ModelProto, header: Header, input_port: InputPort) -> Iterator[FormatError]:
+def _problems(
+    model: onnx.ModelProto, header: Header, input_port: InputPort, weights_file: str
+) -> Iterator[FormatError]:
     from onnx import checker
 
     graph = model.graph
@@ -92,7 +101,7 @@ def _problems(model: onnx.ModelProto, header: Header, input_port: InputPort) -> 
     for node in graph.node:
         yield from _node_problems(node, context)
     yield from _order_problems(graph)
-    yield from _array_problems(graph, header)
+    yield from _array_problems(graph, header, weights_file)
 
 
 def _version_problems(model: onnx.ModelProto) -> Iterator[FormatError]:
@@ -211,7 +220,7 @@ def _order_problems(graph: onnx.GraphProto) -> Iterator[FormatError]:
         yield FormatError("declares an output that no node makes", where="graph.output")
 
 
-def _array_problems(graph: onnx.GraphProto, header: Header) -> Iterator[FormatError]:
+def _array_problems(graph: onnx.GraphProto, header: Header, weights_file: str) -> Iterator[FormatError]:
     """Every external array is exactly the entry of the same name in the weights file, and every entry is used."""
     from onnx import TensorProto
 
@@ -219,24 +228,25 @@ def _array_problems(graph: onnx.GraphProto, header: Header) -> Iterator[FormatEr
     for tensor in graph.initializer:
         is_external = tensor.data_location == TensorProto.EXTERNAL
         used.update({tensor.name} if is_external else ())
-        problem = _external_problem(tensor, header) if is_external else _inline_problem(tensor)
+        problem = _external_problem(tensor, header, weights_file) if is_external else _inline_problem(tensor)
         if problem:
             yield FormatError(problem, where=f"array {shown(tensor.name)}")
     for name in sorted(set(header.entries) - used):
-        yield FormatError("is not used by the graph", where=name, file=WEIGHTS_FILE)
+        yield FormatError("is not used by the graph", where=name, file=weights_file)
 
 
-def _external_problem(tensor: onnx.TensorProto, header: Header) -> str:
+def _external_problem(tensor: onnx.TensorProto, header: Header, weights_file: str) -> str:
     from onnx import TensorProto
 
+    weights: dict[int, str] = {TensorProto.FLOAT: "F32", TensorProto.INT8: "I8"}
     entry = header.entries.get(tensor.name)
     reference = [(item.key, item.value) for item in tensor.external_data]
     if entry is None:
-        return f"must point at the entry of that name in {WEIGHTS_FILE}, which has none"
-    exact = [("location", WEIGHTS_FILE), ("offset", str(entry.begin)), ("length", str(entry.end - entry.begin))]
+        return f"must point at the entry of that name in {weights_file}, which has none"
+    exact = [("location", weights_file), ("offset", str(entry.begin)), ("length", str(entry.end - entry.begin))]
     if sorted(reference) != sorted(exact):
         return f"points at {shown(str(reference))}, expected {dict(exact)}"
-    if tensor.data_type != TensorProto.FLOAT or entry.dtype != "F32" or tuple(tensor.dims) != entry.shape:
+    if weights.get(tensor.data_type) != entry.dtype or tuple(tensor.dims) != entry.shape:
         declared = shown(str(list(tensor.dims)))
         return f"is declared with shape {declared}, its entry has {list(entry.shape)} of {entry.dtype}"
     if _has_inline_data(tensor):
@@ -253,11 +263,12 @@ def _inline_problem(tensor: onnx.TensorProto) -> str:
     import numpy as np
     from onnx import TensorProto, checker, numpy_helper
 
-    allowed = (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
+    small = (TensorProto.INT8, TensorProto.UINT8)
+    allowed = (TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL, *small)
     count = math.prod(max(size, 1) for size in tensor.dims)
     is_small = count <= limits.INLINE_ELEMENTS and len(tensor.dims) <= limits.TENSOR_RANK
     if tensor.data_type not in allowed or tensor.external_data or not is_small or min(tensor.dims, default=0) < 0:
-        return "is kept inside the graph but is no small array of float32, int32, int64 or bool"
+        return "is kept inside the graph but is no small array of float32, integers or bool"
     try:
         checker.check_tensor(tensor)
         array = numpy_helper.to_array(tensor)

@@ -11,6 +11,7 @@ from modhub.network.onnx_file import WEIGHTS_FILE, fingerprint
 from modhub.network.slice import sliced
 from modhub.package.delta import DELTA_FILE, completed, from_delta
 from modhub.package.graph_reader import read_graph
+from modhub.package.int8 import INT8_GRAPH, read_int8
 from modhub.package.package import GRAPH_FILE
 from modhub.package.safetensors_reader import read_arrays, read_header
 from modhub.package.sites_file import SITES_FILE, sites_from_json
@@ -42,17 +43,25 @@ def network_of(package: Package, base: Package | None = None) -> Network:
     """Return what a package computes, as a network.
 
     A package with its own graph (a base, a composite, a standalone module) is read as it is; a delta is cut out of its
-    base. Both ways give the same network for a module that carries both forms.
+    base. Both ways give the same network for a module that carries both forms. The form ``int8``, which differs, is
+    read only where no other was fetched.
 
     Raises:
         FormatError: a delta without a base, with the wrong one, or files that do not fit together.
     """
     if GRAPH_FILE in package.files:
         return read_network(package)
+    if is_int8(package):
+        return read_int8(package)
     if base is None:
         needed = package.manifest.dependencies[0].package
         raise FormatError(f"is a delta and needs its base {needed!r}", file=f"{package.name} {package.version}")
     return sliced(*open_module(package, base))
+
+
+def is_int8(package: Package) -> bool:
+    """Tell whether a module is there in eight bits only."""
+    return INT8_GRAPH in package.files and not {GRAPH_FILE, DELTA_FILE} & set(package.files)
 
 
 def open_base(package: Package) -> Base:

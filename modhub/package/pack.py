@@ -16,6 +16,7 @@ from modhub.network.onnx_file import WEIGHTS_FILE, fingerprint, to_onnx
 from modhub.network.slice import SCORE, sliced
 from modhub.package.card import render_card
 from modhub.package.delta import DELTA_FILE, to_delta
+from modhub.package.int8 import INT8, to_int8
 from modhub.package.package import CARD_FILE, GRAPH_FILE, MANIFEST_FILE, Package
 from modhub.package.sites_file import SITES_FILE, sites_to_json
 from modhub.package.stem import (
@@ -36,10 +37,13 @@ from modhub.spec.names import slug
 from modhub.spec.ports import OutputPort
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from modhub.network.modules import ClassModule, Decomposition, Flags
     from modhub.network.network import Network
+    from modhub.package.int8 import Quantised
+
+    Quantiser = Callable[[ClassModule], Quantised]
 
 BASE = "base"
 VALUES = "values"
@@ -53,7 +57,7 @@ class Release:
     `created` is an RFC 3339 time in UTC; it is a parameter because equal input must give equal bytes. `forms` are the
     forms that modules carry: ``delta`` (masks over the base), ``standalone`` (own sliced graph and weights), or both.
     ``values`` stands for deltas over a base that is pruned to what most modules keep: for masks over weights, it ships
-    no weight that nobody uses.
+    no weight that nobody uses. ``int8`` is one more form beside those, rounded to eight bits.
     """
 
     version: str = "1.0.0"
@@ -66,20 +70,31 @@ class Release:
     forms: tuple[str, ...] = ("delta",)
 
 
-def pack(decomposition: Decomposition, release: Release) -> tuple[Package, ...]:
+def pack(decomposition: Decomposition, release: Release, *, quantise: Quantiser | None = None) -> tuple[Package, ...]:
     """Return the base package and one package per class module; the base comes first.
 
     Packing equal decompositions gives equal bytes.
 
+    Args:
+        decomposition: what to pack.
+        release: what is said about all packages.
+        quantise: makes the form ``int8`` of a module, where the release has it.
+
     Raises:
         InvalidName: two classes have names that make the same package name.
-        DecomposeError: a module does not fit its parent.
+        DecomposeError: a module does not fit its parent, or nobody says how to quantise.
     """
-    return tuple(iterate_packages(decomposition, release))
+    return tuple(iterate_packages(decomposition, release, quantise=quantise))
 
 
-def iterate_packages(decomposition: Decomposition, release: Release) -> Iterator[Package]:
+def iterate_packages(
+    decomposition: Decomposition, release: Release, *, quantise: Quantiser | None = None
+) -> Iterator[Package]:
     """Yield the same packages as `pack`, one at a time, so that a thousand need no memory for a thousand."""
+    if (INT8 in release.forms) != (quantise is not None):
+        raise DecomposeError("the form 'int8' and samples to quantise on go together")
+    if set(release.forms) == {INT8}:
+        raise DecomposeError("the form 'int8' comes beside another one, such as 'delta'")
     names = package_names([module.label for module in decomposition.modules])
     stem = stem_of(decomposition, release)
     base = pack_base(decomposition, release, stem=stem)
@@ -87,7 +102,16 @@ def iterate_packages(decomposition: Decomposition, release: Release) -> Iterator
     base = base.without_files()
     parent_macs = macs(decomposition.parent)
     for name, module in zip(names, decomposition.modules, strict=True):
-        yield pack_module(decomposition, module, release, name=name, base=base, parent_macs=parent_macs, stem=stem)
+        yield pack_module(
+            decomposition,
+            module,
+            release,
+            name=name,
+            base=base,
+            parent_macs=parent_macs,
+            stem=stem,
+            quantised=quantise(module) if quantise else None,
+        )
 
 
 def stem_of(decomposition: Decomposition, release: Release) -> Stem:
@@ -171,6 +195,7 @@ def pack_module(
     base: Package,
     parent_macs: int,
     stem: Stem = NO_STEM,
+    quantised: Quantised | None = None,
 ) -> Package:
     """Return one class module as a package in the forms that the release asks for."""
     network, sites = decomposition.parent, decomposition.sites
@@ -181,6 +206,8 @@ def pack_module(
         forms["delta"] = {DELTA_FILE: to_delta(network, sites, module, base=identity, stem=stem)}
     if "standalone" in release.forms:
         forms["standalone"] = dict(zip((GRAPH_FILE, WEIGHTS_FILE), to_onnx(part), strict=True))
+    if quantised is not None:
+        forms[INT8] = to_int8(quantised)
     manifest = _manifest(
         network,
         release,
@@ -194,10 +221,20 @@ def pack_module(
         parent=base.manifest.parent,
         method=decomposition.method,
         data=decomposition.data,
-        metrics={**module.metrics, **_sizes(decomposition, module, part, parent_macs)},
+        metrics={
+            **module.metrics,
+            **_calibration_error(module),
+            **_sizes(decomposition, module, part, parent_macs),
+            **(quantised.metrics if quantised else {}),
+        },
         forms=forms,
     )
     return seal(manifest, {name: data for files in forms.values() for name, data in files.items()})
+
+
+def _calibration_error(module: ClassModule) -> dict[str, Metric]:
+    error = module.calibration.ece if module.calibration else None
+    return {} if error is None else {"calibration_error": Metric(value=error, split="validation")}
 
 
 def _base_dependency(base: Package, release: Release) -> Dependency:

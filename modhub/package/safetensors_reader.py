@@ -27,8 +27,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "I64": np.dtype("<i8"),
     "U32": np.dtype("<u4"),
     "U8": np.dtype("u1"),
+    "I8": np.dtype("i1"),
 }
-"""Element types of the format: weights and scores, token inputs, channel numbers, packed bits."""
+"""Element types of the format: weights and scores, token inputs, channel numbers, packed bits, weights in int8."""
 
 
 @dataclass(frozen=True, kw_only=True)

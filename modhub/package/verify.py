@@ -11,6 +11,7 @@ from modhub.network.onnx_file import WEIGHTS_FILE, to_onnx
 from modhub.network.shapes import infer_shapes
 from modhub.network.slice import sliced
 from modhub.package.delta import DELTA_FILE, read_delta
+from modhub.package.int8 import INT8, INT8_FILES, INT8_GRAPH, read_int8
 from modhub.package.materialise import open_base, open_module, read_network
 from modhub.package.package import GRAPH_FILE, MANIFEST_FILE, Package
 from modhub.package.safetensors_reader import read_arrays, read_header
@@ -24,7 +25,7 @@ from modhub.spec.document import PLAIN_KEY, shown
 from modhub.spec.manifest import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from modhub.network.network import Network
     from modhub.network.sites import Sites
@@ -125,19 +126,28 @@ def _manifest_problems(manifest: Manifest) -> Iterator[FormatError]:
         yield problem("classes", f"a module scores one class, not {len(manifest.classes)}")
     if dict(manifest.runtime.opset) != {"": OPSET} or manifest.runtime.ir_version != IR_VERSION:
         yield problem("runtime", f"expected opset {OPSET} of the default domain and IR version {IR_VERSION}")
-    for form in sorted(set(forms) - {"delta", "standalone", "values"}):
+    for form in sorted(set(forms) - {"delta", "standalone", "values", INT8}):
         yield problem("forms", f"the form {form!r} is unknown")
+    yield from _form_problems(manifest, problem)
+    sites = [SITES_FILE] if kind == "base" else []
+    needed = {"delta": {DELTA_FILE}, "standalone": {*STANDALONE, *sites}, "values": {*VALUES, *sites}}
+    needed[INT8] = set(INT8_FILES)
+    for form in sorted(set(forms) & set(needed)):
+        for path in sorted(needed[form] - {record.path for record in forms[form]}):
+            yield problem(f"forms.{form}", f"names no {path}")
+
+
+def _form_problems(manifest: Manifest, problem: Callable[[str, str], FormatError]) -> Iterator[FormatError]:
+    """Yield the forms that a kind of package cannot have, and those that it lacks."""
+    kind, forms = manifest.kind, manifest.forms
     if "values" in forms and (kind != "base" or "standalone" in forms):
         yield problem("forms.values", "only a base has it, and no other form beside it")
     if kind != "module" and "standalone" not in forms and not (kind == "base" and "values" in forms):
         yield problem("forms", f"a {kind} needs the form 'standalone'")
     if kind != "module" and "delta" in forms:
         yield problem("forms.delta", f"a {kind} cannot be a delta")
-    sites = [SITES_FILE] if kind == "base" else []
-    needed = {"delta": {DELTA_FILE}, "standalone": {*STANDALONE, *sites}, "values": {*VALUES, *sites}}
-    for form in sorted(set(forms) & set(needed)):
-        for path in sorted(needed[form] - {record.path for record in forms[form]}):
-            yield problem(f"forms.{form}", f"names no {path}")
+    if INT8 in forms and (kind != "module" or len(forms) == 1):
+        yield problem("forms.int8", "only a module has it, beside another form")
 
 
 def _check_contents(
@@ -158,6 +168,9 @@ def _check_contents(
                 sites = sites_from_json(package.files[SITES_FILE])
                 if len(problems) == before:
                     _check_base(package, sites, problems)
+    if INT8 in present and set(INT8_FILES) <= usable:
+        with problems.collecting(INT8_GRAPH):
+            _check_output(package.manifest, read_int8(package))
     if "delta" in present and DELTA_FILE in usable:
         with problems.collecting(DELTA_FILE):
             _check_delta(package)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from modhub.resolver.phrases import Fact, Phrase, listed, listed_versions
 from modhub.resolver.problem import Problem, Refutation
-from modhub.resolver.properties import Property, demand_on
+from modhub.resolver.properties import INT8, Property, demand_on, precision_demand
 from modhub.resolver.relax import Suggestion, suggestions
 from modhub.resolver.unmet import dependency_phrase, unmet_facts
 from modhub.spec.requirements import PackageRequirement
@@ -105,7 +105,7 @@ def _statements(universe: Universe, *, core: tuple[Wanted, ...], proof: Refutati
     for link in proof.links:
         for candidate in link.candidates:
             if not _is_excluded(candidate, core=core, universe=universe):
-                for phrase in _phrases(universe, candidate, target=link.target):
+                for phrase in _phrases(universe, candidate, target=link.target, core=core):
                     yield _Statement(candidate=candidate, target=link.target, phrase=phrase)
 
 
@@ -118,7 +118,10 @@ def _is_excluded(candidate: Candidate, *, core: tuple[Wanted, ...], universe: Un
     )
 
 
-def _phrases(universe: Universe, candidate: Candidate, *, target: Node) -> list[Phrase]:
+def _phrases(universe: Universe, candidate: Candidate, *, target: Node, core: tuple[Wanted, ...]) -> list[Phrase]:
+    if isinstance(target, Property) and target.is_precision:
+        asked = [each.variant for each in core if universe.asks_for(each, candidate)]
+        return [precision_demand(candidate, variant=INT8 if INT8 in asked else None).phrase]
     if isinstance(target, Property):
         found = demand_on(candidate, target, options=universe.options)
         return [found.phrase] if found else []

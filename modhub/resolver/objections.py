@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from modhub.resolver.options import REFUSE
 from modhub.resolver.phrases import Phrase, listed
+from modhub.resolver.properties import INT8
 from modhub.spec.licences import LEVELS, permits, terms_of
 from modhub.spec.requirements import ClassRequirement, PackageRequirement, parse_share, parse_size
 from modhub.spec.versions import format_specifier, parse_specifier
@@ -88,7 +89,9 @@ def _option_objections(candidate: Candidate, requirement: ClassRequirement) -> I
     least = parse_share(options["min-f1"]) if "min-f1" in options else None
     most = parse_size(options["max-size"]) if "max-size" in options else None
     variant = _variant_objection(release, variant=requirement.variant)
-    yield from filter(None, (_f1_objection(release, least=least), _size_objection(release, most=most), variant))
+    metric = "int8_f1" if requirement.variant == INT8 else "f1"
+    measured = _f1_objection(release, least=least, metric=metric)
+    yield from filter(None, (measured, _size_objection(release, most=most), variant))
 
 
 def _is_licensed(release: Release, *, asked: str) -> bool:
@@ -120,10 +123,10 @@ def _runtime_objection(needed: Runtime, *, newest: Runtime) -> Phrase | None:
     return None
 
 
-def _f1_objection(release: Release, *, least: float | None) -> Phrase | None:
+def _f1_objection(release: Release, *, least: float | None, metric: str = "f1") -> Phrase | None:
     if least is None:
         return None
-    found = release.lower_bound("f1")
+    found = release.lower_bound(metric)
     if found is None:
         return Phrase("has", f"no measured F1, and {least:g} is asked for")
     return Phrase("has", f"an F1 of {found:.4g} at worst, below {least:g}") if found < least else None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from modhub.spec.names import PackageId
     from modhub.spec.provenance import Runtime
 
-PREFERENCES = ("accuracy", "size", "newest")
+PREFERENCES = ("accuracy", "size", "newest", "f1")
 REFUSE, WARN = "refuse", "warn"
 ONE_PARENT = ("trunk", "union")
 """Strategies of composing that take modules of one parent only."""
@@ -56,7 +56,8 @@ class Options:
 
     Args:
         prefer: which provider of a class wins among those that need equally few new bases: the one with the best
-            ``accuracy`` (F1), the least ``size``, or the ``newest``.
+            ``accuracy`` (F1), the least ``size``, or the ``newest``; or, however many bases that takes, for each class
+            the one with the best ``f1``.
         allow_prerelease: take pre-releases even where no specifier names one.
         pins: versions to keep where the requirements allow it. Only a pin makes a yanked release eligible.
         upgrading: packages whose newest release is wanted, even where that moves what is pinned.

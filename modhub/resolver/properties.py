@@ -9,6 +9,7 @@
 ``@parent``     one parent, where the caller asks for it
 ``@licence``    a licence that the whole may have
 ``@class:NAME`` a class is scored by one part
+``@precision:X`` of modules of the parent X all are asked for in eight bits, or none: a trunk has one precision
 =============== ====================================================================================================
 
 A part accepts some values of each property; parts fit together where some value is accepted by all of them. So parts
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from modhub.resolver.catalog import Candidate
     from modhub.resolver.options import Options
 
-CLASS = "class:"
+CLASS, PRECISION = "class:", "precision:"
+INT8 = "int8"
 CALIBRATED = "calibrated"
 
 SUMMARIES = {
@@ -64,10 +66,17 @@ class Property:
         return self.name.startswith(CLASS)
 
     @property
+    def is_precision(self) -> bool:
+        """Whether it is the precision of the modules of one parent."""
+        return self.name.startswith(PRECISION)
+
+    @property
     def summary(self) -> str:
         """What is the matter where parts have no common value."""
         if self.is_of_one:
             return f"both score the class {self.name.removeprefix(CLASS)!r}"
+        if self.is_precision:
+            return "they are cut from one network, and asked for in different precision"
         return SUMMARIES[self.name]
 
 
@@ -115,6 +124,13 @@ def demands(candidate: Candidate, *, options: Options) -> Iterator[Demand]:
         for label in release.classes:
             owner = frozenset({f"{candidate.package} of {candidate.registry}"})
             yield Demand(property=Property(f"{CLASS}{label}"), accepted=owner, phrase=Phrase("scores", label))
+
+
+def precision_demand(candidate: Candidate, *, variant: str | None) -> Demand:
+    """Return in which precision a part is asked for, given the variant that its requirement names."""
+    asked = INT8 if variant == INT8 else "float32"
+    target = Property(f"{PRECISION}{candidate.trunk}")
+    return Demand(property=target, accepted=frozenset({asked}), phrase=Phrase("is", f"asked for in {asked}"))
 
 
 def demand_on(candidate: Candidate, target: Property, *, options: Options) -> Demand | None:

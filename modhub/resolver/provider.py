@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from nab_resolver.ranges import Range
 from nab_resolver.resolver import BaseProvider
 
-from modhub.resolver.nodes import Node, Slot
-from modhub.resolver.properties import Property, demands
+from modhub.resolver.nodes import Node, Slot, node_of
+from modhub.resolver.properties import INT8, Property, demands, precision_demand
 from modhub.resolver.ranking import Ranking
 from modhub.resolver.runtimes import intervals
 from modhub.spec.names import PackageId
@@ -33,6 +33,8 @@ class Provider(BaseProvider[Node, int]):
     def __init__(self, universe: Universe, requirements: Sequence[Wanted]) -> None:
         self.universe = universe
         self._named = {wanted.package for wanted in requirements if isinstance(wanted, PackageRequirement)}
+        self._has_int8 = any(wanted.variant == INT8 for wanted in requirements)
+        self._variants = {node_of(wanted): wanted.variant for wanted in requirements if wanted.variant}
         slots = [wanted for wanted in requirements if isinstance(wanted, ClassRequirement)]
         self._slots = {Slot(wanted): universe.providers(wanted) for wanted in slots}
         self._ranking = Ranking(self._slots.values(), options=universe.options)
@@ -134,6 +136,9 @@ class Provider(BaseProvider[Node, int]):
             return
         if isinstance(node, Slot) or node in self._named:
             for demand in demands(candidate, options=self.universe.options):
+                yield demand.property, self._accepted(demand)
+            if self._has_int8 and self.universe.options.compatible and candidate.release.kind == "module":
+                demand = precision_demand(candidate, variant=self._variants.get(node))
                 yield demand.property, self._accepted(demand)
         if isinstance(node, Slot):
             yield candidate.package, Range.singleton(self.universe.number(candidate))

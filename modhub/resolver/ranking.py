@@ -20,7 +20,9 @@ class Ranking:
 
     A pinned release comes first, then one that is in use already, then one of a trunk in use, then one whose trunk
     serves the most slots; so the answer needs few trunks. Among equals the preference of the options decides, then
-    accuracy, the date of the release, and its version. The choice is greedy: it never goes back for a better total.
+    accuracy, the date of the release, and its version. Who prefers ``f1`` wants the most accurate for each class, from
+    as many trunks as there are: then accuracy comes right behind the pins. The choice is greedy: it never goes back for
+    a better total.
     """
 
     def __init__(self, slots: Iterable[Collection[Candidate]], *, options: Options) -> None:
@@ -35,9 +37,13 @@ class Ranking:
         names, trunks = {str(candidate) for candidate in used}, {candidate.trunk for candidate in used}
         # Numbers run with names and versions: among equals in all else, the first name and its last version win.
         ordered = sorted(allowed, key=lambda pair: (pair[1].package, -pair[0]))
-        return min(
-            ordered, key=lambda pair: (*self._novelty(pair[1], names=names, trunks=trunks), *self._merit(pair[1]))
-        )[0]
+        return min(ordered, key=lambda pair: self._rank(pair[1], names=names, trunks=trunks))[0]
+
+    def _rank(self, candidate: Candidate, *, names: Collection[str], trunks: Collection[str]) -> tuple[float, ...]:
+        novelty = self._novelty(candidate, names=names, trunks=trunks)
+        if self._options.prefer == "f1":
+            return (min(novelty[0], 1), *self._merit(candidate), *novelty)
+        return (*novelty, *self._merit(candidate))
 
     def _novelty(self, candidate: Candidate, *, names: Collection[str], trunks: Collection[str]) -> tuple[int, int]:
         if is_pinned(candidate, options=self._options):
@@ -52,5 +58,5 @@ class Ranking:
         found = candidate.release.lower_bound("f1")
         accuracy = math.inf if found is None else -found
         age = -datetime.fromisoformat(candidate.release.created).timestamp()
-        first = {"accuracy": accuracy, "size": float(candidate.release.size), "newest": age}
+        first = {"accuracy": accuracy, "size": float(candidate.release.size), "newest": age, "f1": accuracy}
         return first[self._options.prefer], accuracy, age

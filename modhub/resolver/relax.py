@@ -10,6 +10,7 @@ from modhub.resolver.objections import policy_objection
 from modhub.resolver.options import Policy
 from modhub.resolver.phrases import listed
 from modhub.resolver.problem import Choice, Problem, Refutation
+from modhub.resolver.properties import INT8
 from modhub.resolver.universe import Universe
 from modhub.spec.requirements import ClassRequirement, PackageRequirement
 from modhub.spec.versions import parse_specifier
@@ -65,6 +66,9 @@ def suggestions(problem: Problem, *, core: tuple[Wanted, ...]) -> tuple[Suggesti
 
 def _relaxations(problem: Problem, wanted: Wanted) -> Iterator[Suggestion]:
     """Yield changes to one requirement that work, the smallest first."""
+    rounded = _rounded(problem, wanted)
+    if rounded is not None and (part := _instead(problem, wanted, use=rounded)):
+        yield Suggestion(use=str(rounded), instead_of=str(wanted), outcome=str(part))
     if isinstance(wanted, ClassRequirement):
         plain = ClassRequirement(class_name=wanted.class_name, origin=wanted.origin)
         if plain != wanted and (part := _instead(problem, wanted, use=plain)):
@@ -83,6 +87,15 @@ def _relaxations(problem: Problem, wanted: Wanted) -> Iterator[Suggestion]:
     for plain in _classes(problem, wanted):
         if part := _instead(problem, wanted, use=plain):
             yield Suggestion(use=str(plain), instead_of=str(wanted), outcome=str(part))
+
+
+def _rounded(problem: Problem, wanted: Wanted) -> Wanted | None:
+    """Return a requirement in eight bits, where others are asked for so and this one is not."""
+    if wanted.variant is not None or all(each.variant != INT8 for each in problem.requirements):
+        return None
+    if isinstance(wanted, PackageRequirement):
+        return dataclasses.replace(wanted, variant=INT8)
+    return dataclasses.replace(wanted, options={**wanted.options, "variant": INT8})
 
 
 def _classes(problem: Problem, wanted: PackageRequirement) -> list[ClassRequirement]:

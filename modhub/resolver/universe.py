@@ -93,6 +93,11 @@ class Universe:
             return Phrase("lies", f"in {candidate.registry}, not where it was asked for")
         return objection(candidate, requirement, options=self.options)
 
+    def asks_for(self, requirement: Wanted, candidate: Candidate) -> bool:
+        """Return whether a release is what a requirement asks for."""
+        named = not isinstance(requirement, PackageRequirement) or requirement.package == candidate.package
+        return named and self.objection(candidate, requirement) is None
+
     def providers(self, requirement: ClassRequirement) -> tuple[Candidate, ...]:
         """Return the releases that satisfy a requirement for a class, in the order of names and versions."""
         return tuple(

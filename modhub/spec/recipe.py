@@ -5,6 +5,7 @@ name = "pets"                                   # of the composite; also version
 requirements = ["acme/pets/cat>=1.2", "class:dog @ work", "./my-module"]
 registry = ["./modules", "seed:"]               # where to look, in this order; without it, the seed
 calibrate = "./images"                          # data to calibrate the scores on
+reject = "auto"                                 # or a probability: below it, the answer is "none of these"
 prefer = "accuracy"                             # also prerelease, apart
 
 [registries]                                    # names that stand for addresses
@@ -115,6 +116,7 @@ class Recipe:
         strategy: how the modules are joined.
         masks: how masks of single weights are stored.
         calibrate: the data to calibrate the scores on, as the command line names data.
+        reject: ``auto``, or the probability below which the answer is "none of these".
         output: the folder to write the composite to.
         prefer: which provider of a class wins.
         prerelease: whether pre-releases will do.
@@ -133,6 +135,7 @@ class Recipe:
     strategy: str | None = None
     masks: str | None = None
     calibrate: str | None = None
+    reject: str | float | None = None
     output: str | None = None
     prefer: str | None = None
     prerelease: bool | None = None
@@ -232,6 +235,15 @@ def _check_known(rest: Mapping[str, JSON], *, known: Iterable[str]) -> None:
         raise FormatError(f"is no key of a recipe; {advice}", where=key)
 
 
+def _reject(value: object) -> str | float:
+    """Read ``auto`` or a probability."""
+    if value == "auto":
+        return "auto"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+        raise FormatError(f"expected auto or a number between 0 and 1, got {shown(value)}")
+    return float(value)
+
+
 def _one_or_more(value: object) -> tuple[str, ...]:
     return (text(value),) if isinstance(value, str) else list_of(text)(value)
 
@@ -254,8 +266,9 @@ READERS: Mapping[str, Callable[[object], object]] = {
     "strategy": one_of("auto", "trunk", "parallel", "union"),
     "masks": one_of("materialised", "packed"),
     "calibrate": text,
+    "reject": _reject,
     "output": text,
-    "prefer": one_of("accuracy", "size", "newest"),
+    "prefer": one_of("accuracy", "size", "newest", "f1"),
     "prerelease": flag,
     "apart": flag,
     "policy": Policy.from_dict,

@@ -7,6 +7,7 @@
 ``acme/pets/cat@sha256:HEX``             exactly this manifest
 ``class:cat``                            any module that scores this class
 ``class:cat[method=moda,license=MIT]``   with conditions
+``class:cat[int8]``                      in a variant; the same as ``[variant=int8]``
 ``acme/pets/cat>=1.2 @ ./registry``      from this registry and no other: an address, a folder, a name
 ``./cat``, ``/data/cat``, ``path:cat``   a package or collection on disk
 ======================================== ==============================================================
@@ -60,7 +61,7 @@ class PackageRequirement:
     """A package by name.
 
     Args:
-        variant: the form it must travel in, such as ``delta`` or ``standalone``.
+        variant: the form it must travel in, such as ``delta``, ``standalone`` or ``int8``.
         sha256: the digest of the manifest of the only release that will do.
         origin: the only registry to look in: its address, or a name that stands for one.
     """
@@ -217,6 +218,8 @@ def _options(text: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals and key not in OPTIONS and VARIANT.fullmatch(key):
+            key, equals, value = "variant", "=", key
         if not equals or key not in OPTIONS:
             raise InvalidRequirement(f"expected one of {', '.join(sorted(OPTIONS))} and a value, got {shown(part)}")
         if key in options:

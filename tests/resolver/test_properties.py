@@ -1,6 +1,7 @@
 """What parts of one model share: each rule refuses two modules, and names both, the property and both values.
 
-The rows are those of the table of compatibility that can be told from an index.
+The rows are those of the table of compatibility that can be told from an index. Of the others, accuracy and size are in
+`test_solve`, integrity is in `tests/security`, and what only the files tell in `tests/composer/test_fit`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from modhub.resolver.forms import plan_forms
 from modhub.resolver.solve import Conflict, Options, Policy, Resolution, solve
 from modhub.spec.digests import sha256
-from modhub.spec.manifest import Dependency, Runtime
+from modhub.spec.manifest import Dependency, Metric, Runtime
 from modhub.spec.ports import InputPort
 from modhub.spec.requirements import parse_requirement
 from tests.support.catalogs import RUNTIME, Shop, digest_of, files, image
@@ -211,6 +213,49 @@ def test_a_module_needs_the_base_that_it_was_cut_from() -> None:
     theirs, own = sha256(b"acme/pets/base 1.0.0")[:12], sha256(b"another network")[:12]
     which = f"which is the network {theirs}, and the module was cut from {own}"
     assert told == f"  acme/pets/cat 1.0.0 is built on acme/pets/base 1.0.0, {which}"
+
+
+BOTH = {**files("standalone", size=9), **files("int8", size=3)}
+"""The forms of a module that also comes in eight bits."""
+
+
+@pytest.mark.parametrize("texts", [("acme/pets/cat[int8]", "acme/pets/dog"), ("class:cat[int8]", "class:dog")])
+def test_modules_of_one_parent_have_one_precision(texts: tuple[str, str]) -> None:
+    shop = Shop()
+    for name in ("cat", "dog"):
+        shop.add(f"acme/pets/{name}", "1.0.0", forms=BOTH)
+    told = str(answer_of(shop, *texts, options=Options())).splitlines()
+    rounded, plain = (str(parse_requirement(text)) for text in texts)
+    assert told[:3] == [
+        f"cannot combine {rounded} with {plain}: they are cut from one network, and asked for in different precision",
+        "  acme/pets/cat 1.0.0 is asked for in int8",
+        "  acme/pets/dog 1.0.0 is asked for in float32",
+    ]
+    assert any(line.strip().startswith(f"{parse_requirement(texts[1] + '[int8]')} instead of {plain}") for line in told)
+    both = answer_of(shop, texts[0], f"{texts[1]}[int8]", options=Options())
+    assert isinstance(both, Resolution)
+    assert set(plan_forms(both).values()) == {"int8"}
+    assert isinstance(answer_of(shop, *texts, options=Options(compatible=False)), Resolution)
+
+
+def test_modules_of_two_parents_may_differ_in_precision() -> None:
+    shop = Shop()
+    shop.add(CAT, "1.0.0", forms=BOTH)
+    shop.add(DOG, "1.0.0")
+    answer = answer_of(shop, f"{CAT}[int8]", DOG, options=Options())
+    assert isinstance(answer, Resolution)
+    assert {str(name): form for name, form in plan_forms(answer).items()} == {CAT: "int8", DOG: "standalone"}
+
+
+def test_eight_bits_are_measured_by_their_own_numbers_and_taken_only_when_asked_for() -> None:
+    shop = Shop()
+    metrics = {"f1": Metric(value=0.9, low=0.9, high=0.9), "int8_f1": Metric(value=0.7, low=0.7, high=0.7)}
+    shop.add(CAT, "1.0.0", forms=BOTH, metrics=metrics)
+    plain = answer_of(shop, "class:cat[min-f1=0.8]", options=Options())
+    assert isinstance(plain, Resolution)
+    assert set(plan_forms(plain).values()) == {"standalone"}
+    told = str(answer_of(shop, "class:cat[int8,min-f1=0.8]", options=Options()))
+    assert "has an F1 of 0.7 at worst, below 0.8" in told
 
 
 def test_uncalibrated_modules_of_one_parent_fit() -> None:

@@ -230,6 +230,17 @@ def test_the_preference_decides_among_providers_of_other_bases(prefer: str, expe
     assert chosen(shop, "class:cat", options=Options(prefer=prefer)) == [f"{expected} 1.0.0"]
 
 
+def test_the_best_module_of_each_class_may_come_of_another_parent() -> None:
+    shop = Shop()
+    for name, f1 in {"one/cat": 0.9, "one/dog": 0.5, "other/cat": 0.6, "other/dog": 0.7}.items():
+        shop.add(f"acme/{name}", "1.0.0", metrics=measured(f1))
+    wanted = ("class:cat", "class:dog")
+    assert chosen(shop, *wanted, options=Options(prefer="accuracy")) == ["acme/one/cat 1.0.0", "acme/one/dog 1.0.0"]
+    assert chosen(shop, *wanted, options=Options(prefer="f1")) == ["acme/one/cat 1.0.0", "acme/other/dog 1.0.0"]
+    pinned = Options(prefer="f1", pins={PackageId.parse("acme/other/cat"): "1.0.0"})
+    assert chosen(shop, *wanted, options=pinned)[0] == "acme/other/cat 1.0.0"
+
+
 def test_the_lower_bound_of_a_metric_counts_not_its_value() -> None:
     shop = Shop()
     shop.add("acme/lucky/cat", "1.0.0", metrics=measured(0.5))
@@ -326,7 +337,7 @@ def test_a_path_is_no_question_to_a_catalog() -> None:
 
 
 def test_an_unknown_preference_is_refused() -> None:
-    with pytest.raises(UsageError, match="expected one of accuracy, size, newest to prefer, got 'luck'"):
+    with pytest.raises(UsageError, match="expected one of accuracy, size, newest, f1 to prefer, got 'luck'"):
         Options(prefer="luck")
 
 
