@@ -2,6 +2,10 @@
 
 Once masks stand still, what they dropped need not be computed. Every module is cut out as it will be shipped, at any
 architecture, and reads its scales and offsets from the batch that it came from; so the gradients end there.
+
+Measured at 35 % of the kernels: validation scores take a third of the time on ResNet-20 and on a VGG of 256 channels; a
+step of ten modules takes between a quarter of the time (a small VGG with large maps) and all of it; of a hundred
+modules twice the time, because many small networks cost more to start than one large batch.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Options:
         recipe: ``fast`` (ours) or ``paper`` (faithful to the publication).
         max_loss: most points of composed validation accuracy that the modules may lose against the parent.
         keep: smallest share of the maskable kernels that is tried, above 0 and at most 1.
-        cut: where the trunk ends: a value's name, ``auto``, or ``none``.
+        cut: where the trunk ends: a value's name, ``auto``, ``cheap`` or ``none``; see `modhub.decomposers.cut`.
         classes: positions of the parent's logits to make modules for; empty for all.
         steps: optimiser steps per level of retention; None for the recipe's own number.
         flip: also train on mirror images, for data where left and right do not matter.

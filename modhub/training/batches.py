@@ -80,7 +80,7 @@ class Batches:
         if self.flip:
             which = torch.from_numpy(mirrored).to(x.device)
             x = torch.where(which.reshape(-1, *[1] * (x.ndim - 1)), x.flip(-1), x)
-        return x, y
+        return (x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x), y
 
     def parts(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield this process's share of the data in order, untouched, for measuring."""

@@ -73,6 +73,9 @@ class Trainer:
         self.held_out = Batches.of(
             self.validation, size=2 * options.batch, flip=False, crop=0, seed=options.seed, **parts
         )
+        if len(self.train.shape) == 3:
+            # Convolutions are a quarter to a third faster so, on processors as on GPUs.
+            arrange(self.module, torch.channels_last)
         own = make_optimiser(self.module, options)
         self.model, self.optimiser = self.accelerator.prepare(self.module, own)
 
@@ -113,7 +116,8 @@ class Trainer:
         if self.options.objective != "moda":
             return contextlib.nullcontext()
         own = self.options
-        return ModularityLoss(self.model, alpha=own.alpha, beta=own.beta, gamma=own.gamma)
+        weights = {name: getattr(own, name) for name in ("alpha", "beta", "gamma", "contrast", "temperature")}
+        return ModularityLoss(self.model, **weights)
 
     def _learn(self, epoch: int, modularity: ModularityLoss | None) -> dict[str, float]:
         """Take the steps of an epoch; returns the means of what was minimised."""
@@ -139,7 +143,7 @@ class Trainer:
         if self.options.clip is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.options.clip)
         self.optimiser.step()
-        terms = vars(modularity.last) if modularity is not None and modularity.last is not None else {}
+        terms = modularity.last.found() if modularity is not None and modularity.last is not None else {}
         return {"loss": loss.detach(), "cross_entropy": own.detach(), **terms}
 
     def rate_at(self, step: int) -> float:
@@ -198,7 +202,15 @@ class Trainer:
         self.module = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         if self.options.select == "best":
             self.module.load_state_dict(read_weights(self.folder / BEST_FILE))
+        arrange(self.module, torch.contiguous_format)
         return self.module
+
+
+def arrange(module: torch.nn.Module, order: torch.memory_format) -> None:
+    """Lay the kernels of two-dimensional convolutions out in memory in an order; no value changes."""
+    for value in module.parameters():
+        if value.ndim == 4:
+            value.data = value.data.contiguous(memory_format=order)
 
 
 def make_optimiser(module: torch.nn.Module, options: Options) -> torch.optim.Optimizer:

@@ -31,6 +31,8 @@ class Options:
         alpha: weight of the affinity of samples of one class.
         beta: weight of the dispersion of different classes.
         gamma: weight of compactness.
+        contrast: weight of NeMo's contrastive loss over the same activations.
+        temperature: of the contrastive loss.
         flip: also train on mirror images.
         crop: pixels to pad images with on each side before they are cropped at random; 0 for no cropping.
         normalise: put the data's mean and deviation per channel inside the model.
@@ -55,6 +57,8 @@ class Options:
     alpha: float = 1.0
     beta: float = 1.0
     gamma: float = 0.3
+    contrast: float = 0.0
+    temperature: float = 0.2
     flip: bool = False
     crop: int = 0
     normalise: bool = True
@@ -76,11 +80,12 @@ class Options:
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name}: expected 1 or more, got {getattr(self, name)}")
-        for name in ("alpha", "beta", "gamma", "crop", "weight_decay", "seed"):
+        for name in ("alpha", "beta", "gamma", "contrast", "crop", "weight_decay", "seed"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name}: expected 0 or more, got {getattr(self, name)}")
-        if not self.rate > 0:
-            raise UsageError(f"rate: expected more than 0, got {self.rate}")
+        for name in ("rate", "temperature"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name}: expected more than 0, got {getattr(self, name)}")
 
     @classmethod
     def fine_tuning(cls, **changes: Any) -> Options:

@@ -20,7 +20,6 @@ import torch
 
 from modhub import flow
 from modhub.datasets import load_dataset
-from modhub.decomposers import gradsplitter_paper
 from modhub.decomposers.checkpoint import (
     ARRAY_FILES,
     STATE_FILE,
@@ -32,7 +31,8 @@ from modhub.decomposers.checkpoint import (
 from modhub.decomposers.clock import Clock
 from modhub.decomposers.cnnsplitter import paper as cnnsplitter_paper
 from modhub.decomposers.cnnsplitter.paper import Numbers
-from modhub.decomposers.gradsplitter_paper import Schedule
+from modhub.decomposers.gradsplitter import paper as gradsplitter_paper
+from modhub.decomposers.gradsplitter.paper import Schedule
 from modhub.decomposers.options import Options, silent
 from modhub.decomposers.unfinished import keep_unfinished
 from modhub.errors import FormatError, IntegrityError, UsageError

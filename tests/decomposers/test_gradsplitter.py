@@ -15,14 +15,8 @@ from modhub.composer.join import join
 from modhub.datasets import load_dataset
 from modhub.datasets.samples import read_sample
 from modhub.decomposers.cut import choose_cut
-from modhub.decomposers.gradsplitter import (
-    Recipe,
-    Snapshot,
-    Trainer,
-    distillation_loss,
-    gradsplitter,
-    relevant,
-)
+from modhub.decomposers.gradsplitter.distillation import Recipe, distillation_loss, relevant
+from modhub.decomposers.gradsplitter.fast import Snapshot, Trainer, gradsplitter
 from modhub.decomposers.module_batch import ModuleBatch
 from modhub.decomposers.options import Options, silent
 from modhub.decomposers.outcome import choose
@@ -200,6 +194,16 @@ def test_a_module_looks_at_its_own_class_first() -> None:
     rows = relevant(target, share=0.25, seed=0)
     for module in range(4):
         assert (labels[rows[module]] == module).all()
+
+
+def test_of_many_classes_each_module_looks_at_as_few_samples_of_more() -> None:
+    few, many = Recipe().of(10), Recipe().of(100)
+    assert few == Recipe()
+    assert many.batch > few.batch
+    target = torch.randn(many.batch, 100, generator=torch.Generator().manual_seed(0))
+    rows = relevant(target, share=many.relevant, seed=0)
+    assert rows.shape[0] == 100
+    assert rows.shape[1] <= round(few.relevant * few.batch)
 
 
 def test_copying_the_parent_costs_nothing() -> None:

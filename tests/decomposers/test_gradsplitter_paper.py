@@ -17,7 +17,7 @@ from modhub.composer.join import join
 from modhub.datasets import load_dataset
 from modhub.datasets.samples import read_sample
 from modhub.decomposers.gradsplitter import gradsplitter
-from modhub.decomposers.gradsplitter_paper import (
+from modhub.decomposers.gradsplitter.paper import (
     Epoch,
     Heads,
     Learner,
@@ -184,7 +184,7 @@ def test_what_masked_parents_say_is_the_same_cached_or_not(
     train, validation = data.split(0.5, seed=0)
     found = []
     for limit in (1 << 28, 0):
-        monkeypatch.setattr("modhub.decomposers.gradsplitter_paper.CACHED_NUMBERS", limit)
+        monkeypatch.setattr("modhub.decomposers.gradsplitter.paper.CACHED_NUMBERS", limit)
         schedule = Schedule(first_epochs=2, cycles=1, mask_epochs=1, head_epochs=1)
         result = paper(network, train, validation, options=Options(max_loss=100), schedule=schedule)
         found.append([step["loss"] for step in result.history])

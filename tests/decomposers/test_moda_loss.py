@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -73,6 +74,31 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
 
     # The pair counts are float32; what is differentiated is not.
     assert torch.autograd.gradcheck(loss, rows)
+
+
+def test_contrast_is_that_of_nemo() -> None:
+    # Worked out by hand: unit rows (1,0), (.6,.8), (0,1), of the classes 0, 0, 1; at temperature 1.
+    rows = [torch.tensor([[2.0, 0.0], [3.0, 4.0], [0.0, 5.0]])]
+    found = modularity_terms(rows, torch.tensor([0, 0, 1]), temperature=1.0).numbers()
+    e = math.exp
+    sums = [(e(1) + e(0.6), e(0)), (e(1) + e(0.6), e(0.8)), (e(1), e(0) + e(0.8))]
+    assert found["contrast"] == pytest.approx(sum(-math.log(same / (same + other)) for same, other in sums) / 3)
+
+
+def test_contrast_may_take_the_place_of_affinity_and_dispersion() -> None:
+    net = small_net()
+    with ModularityLoss(net, alpha=0, beta=0, gamma=0.3, contrast=2.0) as modularity:
+        net(images())
+        loss = modularity(LABELS)
+    assert modularity.last is not None
+    numbers = modularity.last.numbers()
+    assert float(loss.detach()) == pytest.approx(0.3 * numbers["compactness"] + 2 * numbers["contrast"])
+    loss.backward()  # type: ignore[no-untyped-call]
+    with ModularityLoss(net) as modularity:
+        net(images())
+        modularity(LABELS)
+    assert modularity.last is not None
+    assert "contrast" not in modularity.last.numbers()
 
 
 def test_two_lines_in_any_loop_make_a_network_modular() -> None:

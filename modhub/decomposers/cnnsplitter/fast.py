@@ -25,7 +25,8 @@ import torch
 from modhub.decomposers.alignment import aligned_masks
 from modhub.decomposers.cnnsplitter.genes import Genes, crossed, mutated
 from modhub.decomposers.cnnsplitter.paper import NAME, PAPER, paper
-from modhub.decomposers.gradsplitter import Recipe, Trainer, relevant
+from modhub.decomposers.gradsplitter.distillation import Recipe, relevant
+from modhub.decomposers.gradsplitter.fast import Trainer
 from modhub.decomposers.module_batch import ModuleBatch
 from modhub.decomposers.options import Options, silent
 from modhub.decomposers.outcome import choose
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from modhub.datasets import Dataset
     from modhub.decomposers.checkpoint import State
-    from modhub.decomposers.gradsplitter import Snapshot
+    from modhub.decomposers.gradsplitter.fast import Snapshot
     from modhub.decomposers.options import Progress
     from modhub.network.modules import Decomposition
     from modhub.network.network import Network

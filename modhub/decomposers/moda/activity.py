@@ -1,8 +1,9 @@
 """How active each channel of a network is for each class.
 
 A channel is looked at where a layer reads it: there a mask acts, and there its activations have passed whatever lies
-between, such as pooling. A channel that is read in several places is as active as where it is most active. Branches
-that are only added to a stream are read nowhere and take part as the stream does.
+between, such as pooling. A channel that is read in several places is as active as where it is most active. A branch
+that is added to a stream is read by the addition: it is never exactly zero, so by the paper's rule it is cut as the
+stream is, and by ours where it adds little.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 BATCH = 128
 
+FAINT = 0.25
+"""Share of a site's root mean square up to which a position counts as silent: no GELU or SiLU is ever exactly zero."""
+
 
 @dataclass(frozen=True, eq=False)
 class Activity:
@@ -36,12 +40,16 @@ class Activity:
 
     Args:
         frequency: share of the class's samples for which the channel is not exactly zero everywhere: MODA's rule.
+        spread: share of all positions, over the class's samples, at which the channel is more than faint. Of a fully
+            connected layer, which has one position, that is MODA's rule again; on a feature map it does not grow with
+            the resolution.
         strength: mean magnitude over the class's samples, in units of the site's root mean square over all samples; it
             depends neither on the size of the feature map nor on exact zeros.
         seen: which channels were seen, ``[channels]``; for others both numbers say nothing.
     """
 
     frequency: Floats
+    spread: Floats
     strength: Floats
     seen: Flags
 
@@ -51,9 +59,39 @@ class Tally:
     """What one reader has shown so far: sums per class and channel of its own."""
 
     channels: npt.NDArray[np.int64]
+    places: torch.Tensor
+    faint: float
     active: torch.Tensor
+    spread: torch.Tensor
     magnitude: torch.Tensor
     squares: torch.Tensor
+
+    @classmethod
+    def of(cls, reader: Reader, sample: torch.Tensor, *, classes: int) -> Tally:
+        """Return an empty tally; what is faint follows from a sample of what is read."""
+        channels, places = np.unique(reader.channels, return_inverse=True)
+        zeros = torch.zeros(classes, len(channels), dtype=torch.float64, device=sample.device)
+        faint = FAINT * float(sample.float().square().mean().sqrt())
+        index = torch.from_numpy(places).to(sample.device)
+        return cls(channels, index, faint, zeros, zeros.clone(), zeros.clone(), zeros[0].clone())
+
+    def add(self, flat: torch.Tensor, member: torch.Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            flat: what is read, ``[n, rows of the reader, positions]``; several rows may be of one channel.
+            member: one for each sample's own class, ``[n, classes]``.
+        """
+        share = torch.bincount(self.places, minlength=len(self.channels)).float()
+        empty = torch.zeros(len(flat), len(self.channels), device=flat.device)
+        loud = flat.abs()
+        magnitude = empty.index_add(1, self.places, loud.mean(dim=2).float()) / share
+        spread = empty.index_add(1, self.places, (loud > self.faint).float().mean(dim=2)) / share
+        active = empty.index_add(1, self.places, (flat != 0).any(dim=2).float()) > 0
+        self.active += (member.T @ active.float()).double()
+        self.spread += (member.T @ spread).double()
+        self.magnitude += (member.T @ magnitude).double()
+        self.squares += (magnitude * member.sum(dim=1, keepdim=True)).double().square().sum(dim=0)
 
 
 @torch.no_grad()
@@ -86,52 +124,40 @@ def activity(
     found = [(reader, nodes[reader.node].inputs[reader.operand]) for reader in sites.readers]
     # A layer that folds other axes into that of the samples is not looked at.
     readers = [(reader, name) for reader, name in found if name in behind and rows[name] == Rows(0)]
-    tallies: dict[int, Tally] = {}
+    wanted = sorted({name for _, name in readers})
+
+    def read(part: torch.Tensor) -> list[torch.Tensor]:
+        """Return what each reader reads, ``[n, rows of the reader, positions]``."""
+        x = part.to(device)
+        values: Mapping[str, torch.Tensor] = {start: x, **net.evaluate({start: x}, wanted=wanted)}
+        return [
+            values[name].movedim(reader.axis, 1).reshape(len(x), len(reader.channels), -1) for reader, name in readers
+        ]
+
+    sample = read(features[:: -(-len(features) // BATCH)])
+    tallies = [Tally.of(reader, value, classes=classes) for (reader, _), value in zip(readers, sample, strict=True)]
     for first in range(0, len(features), BATCH):
-        part = features[first : first + BATCH].to(device)
         own = torch.from_numpy(columns[first : first + BATCH]).to(device)
         # Samples of other classes have a row of zeros.
         member = torch.nn.functional.one_hot(own.clamp_min(0), classes).float() * (own >= 0)[:, None]
-        values: Mapping[str, torch.Tensor] = {
-            start: part,
-            **net.evaluate({start: part}, wanted=sorted({name for _, name in readers})),
-        }
-        for number, (reader, name) in enumerate(readers):
-            _count(tallies, number, reader, values[name], member)
+        for tally, value in zip(tallies, read(features[first : first + BATCH]), strict=True):
+            tally.add(value, member)
     counts = np.maximum(np.bincount(columns[columns >= 0], minlength=classes), 1)
-    return _joined(sites, tallies.values(), counts)
-
-
-def _count(tallies: dict[int, Tally], number: int, reader: Reader, value: torch.Tensor, member: torch.Tensor) -> None:
-    """Add a batch of what a reader reads."""
-    channels, places = np.unique(reader.channels, return_inverse=True)
-    flat = value.movedim(reader.axis, 1).reshape(len(value), len(reader.channels), -1)
-    index = torch.from_numpy(places).to(value.device)
-    share = torch.bincount(index, minlength=len(channels)).float()
-    empty = torch.zeros(len(value), len(channels), device=value.device)
-    magnitude = empty.index_add(1, index, flat.abs().mean(dim=2).float()) / share
-    active = empty.index_add(1, index, (flat != 0).any(dim=2).float()) > 0
-    if number not in tallies:
-        zeros = torch.zeros(member.shape[1], len(channels), dtype=torch.float64, device=value.device)
-        tallies[number] = Tally(channels, zeros, zeros.clone(), zeros[0].clone())
-    tally = tallies[number]
-    tally.active += (member.T @ active.float()).double()
-    tally.magnitude += (member.T @ magnitude).double()
-    tally.squares += (magnitude * member.sum(dim=1, keepdim=True)).double().square().sum(dim=0)
+    return _joined(sites, tallies, counts)
 
 
 def _joined(sites: Sites, tallies: Iterable[Tally], counts: npt.NDArray[np.int64]) -> Activity:
     """Return the numbers of all readers, of each channel the highest."""
     shape = (len(counts), sites.channel_count)
-    frequency, strength = np.zeros(shape), np.zeros(shape)
+    frequency, spread, strength = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     seen = np.zeros(sites.channel_count, dtype=np.bool_)
     for tally in tallies:
         scale = float(np.sqrt(tally.squares.cpu().numpy().mean() / counts.sum())) or 1.0
-        found = (tally.active.cpu().numpy(), tally.magnitude.cpu().numpy() / scale)
-        for numbers, own in zip((frequency, strength), found, strict=True):
+        found = (tally.active.cpu().numpy(), tally.spread.cpu().numpy(), tally.magnitude.cpu().numpy() / scale)
+        for numbers, own in zip((frequency, spread, strength), found, strict=True):
             numbers[:, tally.channels] = np.maximum(numbers[:, tally.channels], own / counts[:, None])
         seen[tally.channels] = True
-    return Activity(frequency, strength, seen)
+    return Activity(frequency, spread, strength, seen)
 
 
 def _computed_from(network: Network, start: str) -> set[str]:

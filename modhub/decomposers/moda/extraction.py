@@ -7,8 +7,9 @@ Recipe ``paper`` keeps a channel for a class if it is not exactly zero for at le
 samples, and at least 0.5 % of each site. On large feature maps that keeps nearly everything, because some position is
 always positive, and after a GELU or SiLU nothing is ever exactly zero.
 
-Recipe ``fast`` ranks channels by how strongly they fire for the class, relative to the site's own scale, which depends
-neither on resolution nor on exact zeros, and keeps as few as validation data allows.
+Recipe ``fast`` ranks channels for a class by two rules that depend neither on resolution nor on exact zeros: how
+strongly they fire, relative to the site's own scale, and at which share of all positions they do. It keeps as few as
+validation data allows, by whichever rule serves better.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from modhub.decomposers.features import features
 from modhub.decomposers.moda.activity import activity
 from modhub.decomposers.moda.loss import ModularityLoss
 from modhub.decomposers.options import AUTO, Options, silent
-from modhub.decomposers.outcome import choose, class_modules, provenance
+from modhub.decomposers.outcome import calibrated_accuracy, choose, class_modules, provenance
 from modhub.engines.torch_engine import to_torch
 from modhub.errors import DecomposeError, UsageError
 from modhub.network.modules import ClassModule, Decomposition, kernels, kernels_kept
@@ -56,8 +57,11 @@ TAU = 0.9
 LEAST = 0.005
 """Share of each site that is kept whatever its activity; the paper's."""
 
+FREQUENCY, STRENGTH, SPREAD = "frequency", "strength", "spread"
+"""Rules that channels are kept by; the first is the paper's."""
+
 LADDER = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.32, 0.25, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02)
-"""Shares of the kernels that recipe ``fast`` tries, in this order."""
+"""Shares of the kernels among which recipe ``fast`` searches, above the smallest that is asked for."""
 
 BATCH = 256
 
@@ -68,13 +72,15 @@ class Rung:
 
     share: float
     accuracy: float
+    rule: str
     threshold: float
     kept: list[dict[str, Channels]]
     scores: npt.NDArray[np.float32]
 
     def report(self) -> dict[str, Any]:
         """Return the numbers as plain values."""
-        return {"step": "rung", "kept": self.share, "accuracy": self.accuracy, "threshold": self.threshold}
+        numbers = {"kept": self.share, "accuracy": self.accuracy, "threshold": self.threshold}
+        return {"step": "rung", "rule": self.rule, **numbers}
 
 
 def moda(
@@ -105,7 +111,7 @@ def moda(
         raise UsageError(f"moda has no recipe {options.recipe!r}; the recipes are: {', '.join(RECIPES)}")
     extraction = Extraction.prepare(network, train, validation, options=options, progress=progress)
     if options.recipe == "paper":
-        history = [extraction.rung(extraction.by_frequency(TAU), threshold=TAU)]
+        history = [extraction.rung(extraction.by_frequency(TAU), rule=FREQUENCY, threshold=TAU)]
         progress(history[0].report())
     else:
         history = extraction.climb(progress)
@@ -150,9 +156,9 @@ class Extraction:
         """Return each module's channels by the paper's rule: active for a share of at least `tau` of the samples."""
         return self._masks(self.activity.frequency, tau, least=self._most_frequent(tau), align=1)
 
-    def by_strength(self, threshold: float) -> list[dict[str, Channels]]:
-        """Return each module's channels that fire at least this strongly, in whole blocks of `align`."""
-        return self._masks(self.activity.strength, threshold, least={}, align=self.options.align)
+    def by_rule(self, rule: str, threshold: float) -> list[dict[str, Channels]]:
+        """Return each module's channels that reach a threshold by a rule of ours, in whole blocks of `align`."""
+        return self._masks(getattr(self.activity, rule), threshold, least={}, align=self.options.align)
 
     def _most_frequent(self, tau: float) -> dict[str, int]:
         """Return per site the most channels that any class keeps: what a class with too few of them gets (the paper).
@@ -185,24 +191,31 @@ class Extraction:
             result.append(self.sites.settle(kept))
         return result
 
-    def threshold_for(self, share: float) -> float:
-        """Return the strength that a share of all classes' channels reach."""
+    def threshold_for(self, rule: str, share: float) -> float:
+        """Return what a share of all classes' channels reach by a rule."""
         channels = np.concatenate([_channels(self.sites, site) for site in self.maskable])
         channels = channels[self.activity.seen[channels]]
-        return float(np.quantile(self.activity.strength[:, channels], 1 - share))
+        return float(np.quantile(getattr(self.activity, rule)[:, channels], 1 - share))
 
     def climb(self, progress: Progress) -> list[Rung]:
-        """Return a rung per level of retention, until one loses more than is allowed or the goal is reached."""
+        """Return rungs of both rules, from the largest modules to the smallest."""
+        rungs = [rung for rule in (STRENGTH, SPREAD) for rung in self.climbed(rule, progress)]
+        return sorted(rungs, key=lambda rung: -rung.share)
+
+    def climbed(self, rule: str, progress: Progress) -> list[Rung]:
+        """Return rungs by one rule, halving in on the fewest kernels that lose no more than is allowed."""
+        shares = [*(share for share in LADDER if share > self.options.keep), self.options.keep]
         rungs: list[Rung] = []
-        for share in [*(share for share in LADDER if share > self.options.keep), self.options.keep]:
-            threshold = self.threshold_for(share)
-            kept = self.by_strength(threshold)
-            if rungs and _equal(kept, rungs[-1].kept):
-                continue
-            rungs.append(self.rung(kept, threshold=threshold))
+        first, last = 0, len(shares)
+        while first < last:
+            middle = (first + last) // 2
+            threshold = self.threshold_for(rule, shares[middle])
+            rungs.append(self.rung(self.by_rule(rule, threshold), rule=rule, threshold=threshold))
             progress(rungs[-1].report())
             if 100 * (self.parent_accuracy - rungs[-1].accuracy) > self.options.max_loss:
-                break
+                last = middle
+            else:
+                first = middle + 1
         return rungs
 
     @property
@@ -210,12 +223,11 @@ class Extraction:
         """Return the parent's validation accuracy among the chosen classes, from 0 to 1."""
         return self.held_out.accuracy(self.held_out.logits)
 
-    def rung(self, kept: list[dict[str, Channels]], *, threshold: float) -> Rung:
+    def rung(self, kept: list[dict[str, Channels]], *, rule: str, threshold: float) -> Rung:
         """Return modules with their scores on validation data."""
         scores = self.scores(kept)
         own = [kernels_kept(self.maskable, one) / max(1, kernels(self.maskable)) for one in kept]
-        accuracy = self.held_out.accuracy(torch.from_numpy(scores))
-        return Rung(float(np.mean(own)), accuracy, threshold, kept, scores)
+        return Rung(float(np.mean(own)), calibrated_accuracy(scores, self.held_out), rule, threshold, kept, scores)
 
     @torch.no_grad()
     def scores(self, kept: Sequence[Mapping[str, Channels]]) -> npt.NDArray[np.float32]:
@@ -253,6 +265,7 @@ class Extraction:
                 parameters={
                     "keep": self.options.keep,
                     "max_loss": self.options.max_loss,
+                    "rule": chosen.rule,
                     "threshold": round(chosen.threshold, 6),
                 },
                 seed=self.options.seed,
@@ -265,10 +278,3 @@ class Extraction:
 def _channels(sites: Sites, site: Site) -> npt.NDArray[np.int64]:
     """Return the numbers of a site's channels."""
     return np.arange(sites.offsets[site.id], sites.offsets[site.id] + site.size)
-
-
-def _equal(one: list[dict[str, Channels]], other: list[dict[str, Channels]]) -> bool:
-    return all(
-        a.keys() == b.keys() and all(np.array_equal(a[site], b[site]) for site in a)
-        for a, b in zip(one, other, strict=True)
-    )

@@ -13,6 +13,11 @@ affinity    1 - mean of S over the pairs of samples of one class
 dispersion  mean of S over the pairs of different classes
 compactness mean of `a`
 =========== ======================================================
+
+MwT's cohesion and coupling (Qi et al., ICSE 2024) are affinity and dispersion of another quantity, and NeMo's contrast
+(Bi et al., arXiv:2508.11348) takes the place of both: with temperature `T`, the mean over samples of
+
+    -log(same / (same + different)),  same = sum of exp(S / T) over its own class and itself, different = over others
 """
 
 from __future__ import annotations
@@ -36,21 +41,29 @@ if TYPE_CHECKING:
 ALPHA, BETA, GAMMA = 1.0, 1.0, 0.3
 """The paper's weights, for every network and data set."""
 
+TEMPERATURE = 0.2
+"""NeMo's, in its scripts."""
+
 FLOOR = 1e-12
 """Least length of a row; an all-zero row is like nothing, not even itself."""
 
 
 @dataclass(frozen=True)
 class Terms:
-    """The three terms of the loss, unweighted, each a scalar."""
+    """The terms of the loss, unweighted, each a scalar; `contrast` only where it was asked for."""
 
     affinity: torch.Tensor
     dispersion: torch.Tensor
     compactness: torch.Tensor
+    contrast: torch.Tensor | None = None
+
+    def found(self) -> dict[str, torch.Tensor]:
+        """Return the terms there are, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
     def numbers(self) -> dict[str, float]:
         """Return the terms as plain numbers."""
-        return {name: float(value.detach()) for name, value in vars(self).items()}
+        return {name: float(value.detach()) for name, value in self.found().items()}
 
 
 class ModularityLoss:
@@ -66,6 +79,8 @@ class ModularityLoss:
         alpha: weight of affinity.
         beta: weight of dispersion.
         gamma: weight of compactness.
+        contrast: weight of NeMo's contrastive loss; with `alpha` and `beta` 0 it takes their place.
+        temperature: of the contrastive loss.
         sites: ``(name, module) -> bool``, to observe the outputs of some modules instead of all activations.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
@@ -83,9 +98,12 @@ class ModularityLoss:
         alpha: float = ALPHA,
         beta: float = BETA,
         gamma: float = GAMMA,
+        contrast: float = 0.0,
+        temperature: float = TEMPERATURE,
         sites: SitePredicate | None = None,
     ) -> None:
         self.alpha, self.beta, self.gamma = alpha, beta, gamma
+        self.contrast, self.temperature = contrast, temperature
         self._recorder = Recorder(net, sites=sites)
         self._last: Terms | None = None
 
@@ -110,7 +128,8 @@ class ModularityLoss:
             UsageError: there was no forward pass, it showed no activation, or the labels are of another batch.
         """
         terms = self.terms(labels)
-        return self.alpha * terms.affinity + self.beta * terms.dispersion + self.gamma * terms.compactness
+        loss = self.alpha * terms.affinity + self.beta * terms.dispersion + self.gamma * terms.compactness
+        return loss if terms.contrast is None else loss + self.contrast * terms.contrast
 
     def terms(self, labels: torch.Tensor) -> Terms:
         """Return the unweighted terms for the last forward pass, and forget that pass.
@@ -121,8 +140,8 @@ class ModularityLoss:
         rows, labels = self._taken(labels)
         with torch.autocast(labels.device.type, enabled=False):
             rows, labels = gathered(rows, labels)
-            found = modularity_terms(rows, labels)
-        self._last = Terms(*(value.detach() for value in vars(found).values()))
+            found = modularity_terms(rows, labels, temperature=self.temperature if self.contrast else None)
+        self._last = Terms(**{name: value.detach() for name, value in found.found().items()})
         return found
 
     @property
@@ -142,26 +161,43 @@ class ModularityLoss:
         return rows, labels.to(rows[0].device)
 
 
-def modularity_terms(rows: Sequence[torch.Tensor], labels: torch.Tensor) -> Terms:
-    """Return the three terms of a batch.
+def modularity_terms(rows: Sequence[torch.Tensor], labels: torch.Tensor, *, temperature: float | None = None) -> Terms:
+    """Return the terms of a batch.
 
     A batch without a pair of one class has affinity 0, one without a pair of different classes has dispersion 0.
 
     Args:
         rows: the mean magnitude of each unit, ``[batch, units]`` per layer.
         labels: the class of each sample, ``[batch]``.
+        temperature: of the contrastive loss; None for none.
     """
     upper = torch.ones(len(labels), len(labels), dtype=torch.bool, device=labels.device).triu(diagonal=1)
     same = labels[:, None] == labels[None, :]
     alike, different = (same & upper).float(), (~same & upper).float()
     pairs_alike, pairs_different = alike.sum(), different.sum()
-    similarity = torch.stack([unit @ unit.T for unit in map(at_unit_length, rows)]).mean(dim=0)
+    layers = torch.stack([unit @ unit.T for unit in map(at_unit_length, rows)])
+    similarity = layers.mean(dim=0)
     affinity = 1 - (similarity * alike).sum() / pairs_alike.clamp_min(1)
     return Terms(
         affinity=torch.where(pairs_alike > 0, affinity, torch.zeros_like(affinity)),
         dispersion=(similarity * different).sum() / pairs_different.clamp_min(1),
         compactness=torch.stack([own.abs().mean() for own in rows]).mean(),
+        contrast=None if temperature is None else contrast_of(layers / temperature, same),
     )
+
+
+def contrast_of(closeness: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
+    """Return NeMo's contrastive loss.
+
+    A sample counts as one of its own class, so that no sample is left without a pair. Where the published code lets
+    pairs of the other kind count one each in both sums, they count nothing here.
+
+    Args:
+        closeness: similarity over temperature, ``[layers, batch, batch]``.
+        same: which samples are of one class, ``[batch, batch]``.
+    """
+    alike = closeness.masked_fill(~same, -torch.inf).logsumexp(dim=2)
+    return (closeness.logsumexp(dim=2) - alike).mean()
 
 
 def at_unit_length(rows: torch.Tensor) -> torch.Tensor:
