@@ -49,8 +49,16 @@ def release_of(choices: Mapping[str, Any], model: str) -> Release:
         created=now(),
         license=choices["license"],
         parent_name=choices["name"] or parent_name(model),
-        forms=tuple(dict.fromkeys(choices["forms"])) or ("delta",),
+        forms=forms_of(choices["forms"]),
     )
+
+
+def forms_of(asked: Sequence[str]) -> tuple[str, ...]:
+    """Return the forms to pack, each once; eight bits alone come beside deltas."""
+    from modhub.package.int8 import INT8
+
+    forms = tuple(dict.fromkeys(asked))
+    return ("delta", *forms) if not set(forms) - {INT8} else forms
 
 
 def parent_name(model: str) -> str:

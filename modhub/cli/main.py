@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +142,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        show(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("modhub: interrupted; nothing half-written was left behind", err=True)
@@ -153,11 +154,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
+def show(error: click.ClickException) -> None:
+    """Print what was wrong with the words of a command, in lines that fit the terminal."""
+    from modhub.cli.output import fitted
+
+    text = io.StringIO()
+    error.show(text)
+    click.echo(fitted(text.getvalue(), sys.stderr), err=True, nl=False)
+
+
 def report(error: Exception) -> int:
     """Print one readable paragraph about an error and return the exit code that it stands for."""
+    from modhub.cli.output import print_error
+
     if isinstance(error, ModhubError):
-        click.echo(f"modhub: {explain(error)}", err=True)
+        print_error(f"modhub: {explain(error)}")
         return exit_code_of(error)
     text = safe_text(f"{type(error).__name__}: {error}")
-    click.echo(f"modhub: a bug: {text}. Run `modhub --debug ...` again and report what it prints.", err=True)
+    print_error(f"modhub: a bug: {text}. Run `modhub --debug ...` again and report what it prints.")
     return BUG

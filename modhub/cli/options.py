@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from modhub.cli.settings import Settings
+    from modhub.hub.signed_index import Trust
     from modhub.spec.lock import Lock, Request
     from modhub.workspace import Workspace
+    from modhub.workspace.signatures import Signatures
 
     Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -27,6 +29,22 @@ PATH = click.Path(path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 store_option = click.option(
     "--store", type=PATH, envvar="MODHUB_STORE", help="Folder of fetched files; default: in the user's cache."
+)
+
+
+trust_option = click.option(
+    "--trust",
+    "trusted",
+    multiple=True,
+    metavar="[OWNER=]FILE",
+    envvar="MODHUB_TRUST",
+    help="A public key to believe, in PEM form. Repeatable.",
+)
+require_option = click.option(
+    "--require-signature",
+    is_flag=True,
+    envvar="MODHUB_REQUIRE_SIGNATURE",
+    help="Refuse what no trusted key signed.",
 )
 
 
@@ -43,11 +61,15 @@ class Places:
         registries: folders, addresses or configured names; none for the seed.
         store: folder of fetched files; None for the user's own.
         offline: read remote registries from the store only.
+        trusted: public keys, as ``OWNER=FILE`` or ``FILE``.
+        require_signature: whether what is installed must be signed by one of them.
     """
 
     registries: tuple[str, ...]
     store: Path | None
     offline: bool
+    trusted: tuple[str, ...] = ()
+    require_signature: bool = False
 
     def open(
         self, otherwise: Iterable[str] = (), *, names: Mapping[str, str] | None = None, needed: bool = True
@@ -60,19 +82,47 @@ class Places:
             needed: whether folders have to be there; what a lock pins may lie in the store, wherever it came from.
 
         Raises:
-            UsageError: a registry's address has an unknown form.
-            NotFound: a registry is a folder that is not there.
+            UsageError: a registry's address has an unknown form, or a file holds no public key.
+            NotFound: a registry is a folder that is not there, or a key is not.
         """
         from modhub.workspace import Workspace
 
         known = {**settings().registries, **(names or {})}
         addresses = [known.get(name, name) for name in self.registries or otherwise]
         workspace = Workspace.open(
-            addresses, store=self.store, offline=self.offline, named=bool(self.registries), names=known
+            addresses,
+            store=self.store,
+            offline=self.offline,
+            named=bool(self.registries),
+            names=known,
+            signatures=self._signatures(),
+            signed=signed_registries(),
         )
         if needed:
             check_present(workspace)
         return workspace
+
+    def _signatures(self) -> Signatures | None:
+        """Return what is asked of signatures; None where nothing is."""
+        if not self.trusted and not self.require_signature:
+            return None
+        from modhub.package.signing import TrustedKey
+        from modhub.workspace.signatures import Signatures
+
+        keys = tuple(TrustedKey.parse(text) for text in self.trusted)
+        return Signatures(keys=keys, required=self.require_signature)
+
+
+def signed_registries() -> dict[str, Trust]:
+    """Return whom to believe about the indexes of registries, by their addresses, as the settings say it."""
+    if not settings().signed:
+        return {}
+    from modhub.hub.signed_index import Trust
+
+    return {
+        address_of(name): Trust(root=Path(places["root"]).expanduser(), location=places["index"])
+        for name, places in settings().signed.items()
+    }
 
 
 def check_present(workspace: Workspace) -> None:
@@ -107,6 +157,17 @@ def workspace_options(command: Command) -> Command:
         help="Where to look: a folder, an address or a configured name. Repeatable. Default: the seed.",
     )
     return registry_option(store_option(offline_option(cast("Command", collected))))
+
+
+def fetching_options(command: Command) -> Command:
+    """Add `workspace_options` and those that say whose packages may be fetched, all as `places`."""
+
+    @functools.wraps(command)
+    def collected(*args: Any, trusted: tuple[str, ...], require_signature: bool, places: Places, **rest: Any) -> Any:
+        places = dataclasses.replace(places, trusted=trusted, require_signature=require_signature)
+        return command(*args, places=places, **rest)
+
+    return trust_option(require_option(workspace_options(cast("Command", collected))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,8 +308,8 @@ def choosing_options(command: Command) -> Command:
         ),
         click.option(
             "--prefer",
-            type=click.Choice(["accuracy", "size", "newest"]),
-            help="Which provider of a class wins.  [default: accuracy]",
+            type=click.Choice(["accuracy", "size", "newest", "f1"]),
+            help="Which provider of a class wins; f1: of any parents.  [default: accuracy]",
         ),
         click.option("--min-f1", type=click.FloatRange(0, 1), help="The least F1, at the low end of its interval."),
         click.option("--max-size", type=Size(), help="The most bytes of a module, such as 500kB."),

@@ -135,8 +135,17 @@ class Plan:
     calibrate: str | None = None
 
 
-def plan_of(requirements: tuple[str, ...], *, places: Places, strategy: str, calibrate: str | None = None) -> Plan:
+def plan_of(
+    requirements: tuple[str, ...],
+    *,
+    places: Places,
+    strategy: str,
+    calibrate: str | None = None,
+    adapting: bool = False,
+) -> Plan:
     """Return what a command is to compose; the lock of a recipe is written where it did not fit.
+
+    Modules that are to be adapted need not fit together before; a recipe says so itself.
 
     Raises:
         UsageError: there is neither a requirement nor a recipe.
@@ -152,7 +161,9 @@ def plan_of(requirements: tuple[str, ...], *, places: Places, strategy: str, cal
             raise click.UsageError("Say what to compose, or run it where there is a modhub.toml.")
         # Only these exclude modules, so that others say nothing about resolving.
         request = Request(
-            strategy=strategy if strategy in ("trunk", "union") else None, calibrating=True if calibrate else None
+            strategy=strategy if strategy in ("trunk", "union") else None,
+            calibrating=True if calibrate else None,
+            apart=True if adapting else None,
         )
         return Plan(requirements=requirements, request=request, workspace=places.open(), calibrate=calibrate)
     output = project.path(project.recipe.output) if project.recipe.output else None

@@ -2,9 +2,15 @@
 
 ```toml
 registry = ["./modules", "seed:"]     # for every command that looks things up; also store, offline
+trust = ["acme=/home/me/acme.pub"]    # for every command that fetches: whose signatures are believed
+require-signature = true
 
 [registries]                          # names that stand for addresses
 work = "/srv/modules"
+
+[signed.work]                         # a registry whose index must be signed: `modhub registry sign-index`
+root = "/home/me/work-root.json"
+index = "/srv/modules/.tuf"
 
 [publish]                             # options of one command, by their long names
 to = "work"
@@ -28,10 +34,12 @@ from modhub.errors import UsageError
 if TYPE_CHECKING:
     import click
 
-SHARED = ("registry", "store", "offline")
+SHARED = ("registry", "store", "offline", "trust", "require-signature")
 """Options that may stand above the tables, for all commands that have them."""
 
 REGISTRIES = "registries"
+SIGNED = "signed"
+SIGNED_KEYS = {"root", "index"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +50,15 @@ class Settings:
         shared: values for every command that has the option.
         commands: values per command.
         registries: addresses by name.
+        signed: where the root file and the signed index of a registry are, as ``root`` and ``index``, by its name or
+            address.
         file: where it was read from, for messages.
     """
 
     shared: Mapping[str, Any] = field(default_factory=dict)
     commands: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     registries: Mapping[str, str] = field(default_factory=dict)
+    signed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     file: str = ""
 
     def defaults_for(self, command: click.Command) -> dict[str, Any]:
@@ -108,10 +119,13 @@ def read_settings(*, commands: tuple[str, ...]) -> Settings:
         raise UsageError(f"the settings file {path} cannot be read: {error}") from error
     tables = {key: value for key, value in document.items() if isinstance(value, Mapping)}
     shared = {key: value for key, value in document.items() if key not in tables}
-    unknown = [*(set(shared) - set(SHARED)), *(set(tables) - {*commands, REGISTRIES})]
+    unknown = [*(set(shared) - set(SHARED)), *(set(tables) - {*commands, REGISTRIES, SIGNED})]
     if unknown:
-        raise UsageError(f"{path}: {min(unknown)!r} is neither a command nor one of {', '.join(SHARED)}, {REGISTRIES}")
-    return Settings(shared=shared, commands=tables, registries=_addresses(tables, path), file=str(path))
+        raise UsageError(
+            f"{path}: {min(unknown)!r} is neither a command nor one of {', '.join(SHARED)}, {REGISTRIES}, {SIGNED}"
+        )
+    registries, signed = _addresses(tables, path), _signed(tables, path)
+    return Settings(shared=shared, commands=tables, registries=registries, signed=signed, file=str(path))
 
 
 def _addresses(tables: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, str]:
@@ -119,4 +133,13 @@ def _addresses(tables: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str,
     for name, address in found.items():
         if not isinstance(address, str):
             raise UsageError(f"{path}: {REGISTRIES}.{name} must be the address of a registry, got {address!r}")
+    return dict(found)
+
+
+def _signed(tables: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, Mapping[str, str]]:
+    found = tables.get(SIGNED, {})
+    for name, places in found.items():
+        is_table = isinstance(places, Mapping) and set(places) == SIGNED_KEYS
+        if not is_table or not all(isinstance(place, str) for place in places.values()):
+            raise UsageError(f"{path}: {SIGNED}.{name} must say root, the file, and index, the folder or address")
     return dict(found)

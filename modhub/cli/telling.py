@@ -10,23 +10,41 @@ from modhub.cli.output import percent, say
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TELL_EVERY_S = 5.0
-"""Seconds between two lines about training."""
+    from modhub.cli.progress import Line
+
+TELL_EVERY_S = 60.0
+"""Seconds between two lines about training in a log, where no terminal shows a line that changes."""
 
 
 class Teller:
-    """Tells about the steps of the work; of training, a line every few seconds."""
+    """Tells about the steps of the work; of training, in the line of a terminal, or now and then in a log.
 
-    def __init__(self) -> None:
+    Args:
+        line: the line at the bottom of the terminal.
+    """
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
         self._told = time.monotonic()
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Tell about a step, unless it is one of many and the last word is fresh."""
         if event["step"] != "training":
             tell(event)
-        elif time.monotonic() - self._told >= TELL_EVERY_S:
+            return
+        self._line.note = short(event)
+        if not self._line.is_seen and time.monotonic() - self._told >= TELL_EVERY_S:
             self._told = time.monotonic()
             tell({**event, "step": "at work"})
+
+
+def short(event: Mapping[str, Any]) -> str:
+    """Return a step of training in a few words."""
+    parts = [f"{key} {event[key]}" for key in ("rung", "epoch", "generation") if key in event]
+    parts += [f"keeps {percent(event['kept'])}"] if "kept" in event else []
+    parts += [f"loss {event['loss']:.3g}"] if "loss" in event else []
+    parts += [f"about {duration(event['left_s'])} left"] if event.get("left_s") is not None else []
+    return ", ".join(parts)
 
 
 def tell(event: Mapping[str, Any]) -> None:

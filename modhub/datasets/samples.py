@@ -26,7 +26,8 @@ def read_sample(file: str) -> bytes:
     """
     found = {entry.name: entry for entry in files("modhub").joinpath("samples").iterdir() if entry.is_file()}
     if file not in found:
-        raise NotFound(f"no sample {file!r}: there are {', '.join(sorted(found))}")
+        samples = sorted(name for name in found if name.endswith((".onnx", MOSAIC_IMAGE_SUFFIX)))
+        raise NotFound(f"no sample {file!r}: there are {', '.join(samples)}")
     return found[file].read_bytes()
 
 

@@ -71,5 +71,7 @@ def _bar(draw: ImageDraw, place: tuple[int, int], name: str, share: float, *, ri
         draw.rectangle((x, y, x + width, y + LINE - 4), fill=YES if right else NO)
     ink = WHITE if width > BAR * 0.6 else INK
     draw.text((x + 4, y), name, ink, font=font)  # type: ignore[arg-type]
-    text = f"{100 * share:.0f} %"
-    draw.text((x + BAR - 4, y), text, WHITE if width > BAR - 8 else INK, font=font, anchor="ra")  # type: ignore[arg-type]
+    # The number stands inside the bar where that is long, and behind it where there is room.
+    inside = width > BAR * 0.6
+    end = x + (width if inside else BAR) - 4
+    draw.text((end, y), f"{100 * share:.0f} %", ink, font=font, anchor="ra")  # type: ignore[arg-type]

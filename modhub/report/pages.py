@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from modhub.report.document import Report
     from modhub.report.figures.style import Panel
     from modhub.report.scores import Confusion, Reliability
+    from modhub.report.subject import Subject
     from modhub.spec.manifest import Metric
 
 SHARES = {
@@ -47,9 +48,10 @@ SHARES = {
 CAPTIONS = {
     "kept": "Above: what the parent has, and how much of it modules keep. Below, where there are several: a row each.",
     "curve": "Each point: all modules composed, on validation data, at one step of the decomposer, before calibration.",
-    "overlap": "Of each two modules, the weights that both keep, in per cent of those that either keeps.",
-    "confusion": "The class with the highest score, for the samples of each class.",
-    "reliability": "Probabilities: {about}. Below: how many fall into each bin.",
+    "overlap": "Overlap: of each two modules, the weights that both keep, in per cent of those that either keeps.",
+    "shared": "Overlap: of each two scores, the weights that both are computed from, in per cent of those of either.",
+    "confusion": "Confusion matrix: the class with the highest score, for the samples of each class.",
+    "reliability": "Calibration curve of the probabilities: {about}. Below: how many fall into each bin.",
 }
 """What to say below a picture."""
 SHRINKS = 6.4
@@ -136,7 +138,13 @@ def decomposition_facts(report: Report) -> list[tuple[str, str, str]]:
 
 
 def evaluation_page(
-    name: str, evaluation: Evaluation, *, data: Dataset | None = None, source: str = "", commands: Sequence[str] = ()
+    name: str,
+    evaluation: Evaluation,
+    *,
+    data: Dataset | None = None,
+    source: str = "",
+    subject: Subject | None = None,
+    commands: Sequence[str] = (),
 ) -> str:
     """Return an evaluation as a page.
 
@@ -145,13 +153,16 @@ def evaluation_page(
         evaluation: what was measured.
         data: what it was measured on, to show samples of.
         source: what the data is called.
+        subject: what it keeps of its parent, or what its columns share, where that is known.
         commands: what to type to get the same.
     """
-    scored, confusion, figures = evaluation.scored, None, {}
+    scored, confusion, reliability = evaluation.scored, None, None
     if scored is not None:
         confusion = confusion_of(scored, evaluation.columns)
         reliability = reliability_of(scored)
-        figures = _all_drawn(_score_panels(confusion, reliability), reliability)
+    figures = _all_drawn({**_score_panels(confusion, reliability), **_inner_panels(subject)}, reliability)
+    if subject is not None and figures["overlap"] is not None and subject.kept is None:
+        figures["overlap"] = dataclasses.replace(figures["overlap"], caption=CAPTIONS["shared"])
     titles = {"precision": "precision", "recall": "recall", "F1": "f1"}
     return _page(
         "evaluation.html",
@@ -207,6 +218,14 @@ def _score_panels(confusion: Confusion | None, reliability: Reliability | None) 
     return {
         "confusion": confusion_panel(confusion) if confusion is not None else None,
         "reliability": reliability_panel(reliability) if reliability is not None else None,
+    }
+
+
+def _inner_panels(subject: Subject | None) -> dict[str, Panel | None]:
+    kept, overlap = (None, None) if subject is None else (subject.kept, subject.overlap)
+    return {
+        "kept": kept_panel(kept) if kept is not None else None,
+        "overlap": overlap_panel(overlap) if overlap is not None else None,
     }
 
 

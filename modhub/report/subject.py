@@ -14,6 +14,7 @@ from modhub.package.delta import DELTA_FILE
 from modhub.package.folder import INDEX_FILE, read_collection, read_package
 from modhub.package.materialise import network_of, open_base, read_module
 from modhub.package.package import MANIFEST_FILE
+from modhub.package.worker import Worker
 from modhub.report.curve import Curve, curve_of
 from modhub.report.kept import Kept, kept_of
 from modhub.report.overlap import Overlap, overlap_of, shared_weights
@@ -69,10 +70,13 @@ def read_subject(target: str) -> Subject:
     """
     folder = Path(target)
     if (folder / INDEX_FILE).is_file():
-        return subject_of_collection(read_collection(folder), name=folder.resolve().name, report=read_report(folder))
+        with Worker() as worker:
+            packages = read_collection(folder, verify=worker.verify)
+        return subject_of_collection(packages, name=folder.resolve().name, report=read_report(folder))
     if not (folder / MANIFEST_FILE).is_file():
         return subject_of_network(open_model(target).network, name=folder.stem if folder.is_file() else target)
-    package, base = read_package(folder)
+    with Worker() as worker:
+        package, base = read_package(folder, verify=worker.verify)
     if package.manifest.kind == "composite":
         return subject_of_composite(package)
     if package.manifest.kind == "module" and base is not None and DELTA_FILE in package.files:

@@ -9,12 +9,13 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from modhub import flow
@@ -25,6 +26,7 @@ from modhub.metrics import Scored
 from modhub.package.pack import Release, pack
 from modhub.report.curve import curve_of
 from modhub.report.document import FORMAT, report_on
+from modhub.report.figures.style import DARK_TEXT, LIGHT_FROM, LIGHT_TEXT, SHADES
 from modhub.report.files import report_json, write_page
 from modhub.report.kept import kept_of
 from modhub.report.overlap import overlap_of
@@ -209,6 +211,32 @@ def test_the_page_of_an_evaluation_stands_alone() -> None:
     assert "softmax" in texts
     for heading in ("Class by class", "What is taken for what", "Are stated probabilities true?", "Some samples"):
         assert heading in texts
+
+
+def test_an_evaluation_shows_what_is_known_of_its_target() -> None:
+    data, whole = images(CLASSES), subject(measured())
+    found = evaluate_network(pets_network(), data, columns=CLASSES, calibrated=True, timed=False)
+    kept = "".join(read(evaluation_page("pets", found, data=data, subject=whole)).texts)
+    assert "What each module keeps" in kept
+    assert "the weights that both keep" in kept
+    shared = dataclasses.replace(whole, sites=subject_of_network(pets_network(), name="pets").sites)
+    texts = "".join(read(evaluation_page("composite", found, data=data, subject=shared)).texts)
+    assert "What each module keeps" not in texts
+    assert "the weights that both are computed from" in texts
+
+
+def test_numbers_can_be_read_on_cells_of_every_shade() -> None:
+    shades = SHADES(np.linspace(0, 1, 101))[:, :3]
+    for share, shade in zip(np.linspace(0, 1, 101), shades, strict=True):
+        text = LIGHT_TEXT if share > LIGHT_FROM else DARK_TEXT
+        assert contrast(shade, np.array(to_rgb(text))) > 3.9, share
+
+
+def contrast(one: np.ndarray[tuple[int, ...], Any], other: np.ndarray[tuple[int, ...], Any]) -> float:
+    """Return the contrast of two colours by WCAG, from 1 to 21."""
+    linear = [np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) for c in (one, other)]
+    low, high = sorted(float(c @ [0.2126, 0.7152, 0.0722]) for c in linear)
+    return (high + 0.05) / (low + 0.05)
 
 
 def test_a_single_module_is_evaluated_without_a_confusion_matrix() -> None:

@@ -8,6 +8,7 @@ import click
 
 from modhub.cli.options import PATH, json_option
 from modhub.cli.output import byte_size, print_json, print_table
+from modhub.cli.progress import waiting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
 
 @click.command(epilog="\b\nExample: modhub check out")
 @click.argument("folder", type=PATH)
+@click.option(
+    "--engine",
+    type=click.Choice(["onnxruntime", "torch"]),
+    default="onnxruntime",
+    show_default=True,
+    help="What runs the golden pairs of composites again.",
+)
 @json_option
-def command(folder: Path, *, as_json: bool) -> int:
+def command(folder: Path, *, engine: str, as_json: bool) -> int:
     """Validate the package or collection in FOLDER; all problems are reported at once.
 
     Exit code 0 when it is valid, 1 when it is not, 3 when there is nothing there.
@@ -27,7 +35,8 @@ def command(folder: Path, *, as_json: bool) -> int:
     from modhub.errors import InvalidPackage
 
     try:
-        packages = flow.check(folder)
+        with waiting("checking"):
+            packages = flow.check(folder, engine=engine)
     except InvalidPackage as error:
         if not as_json:
             raise

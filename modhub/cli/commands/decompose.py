@@ -18,14 +18,17 @@ from modhub.cli.choices import (
     seconds,
 )
 from modhub.cli.options import PATH, check_free, json_option, output_option
-from modhub.cli.output import byte_size, percent, print_json, print_table, say
+from modhub.cli.output import byte_size, percent, print_json, print_table, print_text, say
+from modhub.cli.progress import working
 from modhub.cli.replay import commands_of
 from modhub.cli.telling import Teller
 from modhub.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from modhub.package.package import Package
     from modhub.report.document import Report
 
 RECIPE_HELP = f"Ours, or the paper's (where --max-loss is {PAPER_LOSS:g})."
@@ -58,7 +61,7 @@ Example: modhub decompose sample:cifar10-resnet20 -o split \\
     default=DEFAULTS.keep,
     help=f"Fewest kernels to try; default: {DEFAULTS.keep}.",
 )
-@click.option("--cut", metavar="VALUE", default=DEFAULTS.cut, help="Where the trunk ends, or none; default: auto.")
+@click.option("--cut", metavar="VALUE", default=DEFAULTS.cut, help="End of the trunk, cheap or none; default: auto.")
 @click.option("--classes", metavar="A,B", help="Classes to make modules for; default: all.")
 @click.option("--class-names", metavar="FILE", type=PATH, help="Text, a class a line, in the logits' order.")
 @click.option(
@@ -66,9 +69,9 @@ Example: modhub decompose sample:cifar10-resnet20 -o split \\
     "forms",
     multiple=True,
     metavar="FORM",
-    type=click.Choice(["delta", "standalone", "values"]),
+    type=click.Choice(["delta", "standalone", "values", "int8"]),
     default=(),
-    help="delta (the default), standalone, values; repeatable.",
+    help="delta (the default), standalone, values, int8 (beside another); repeatable.",
 )
 @click.option("--version", metavar="X.Y.Z", default="1.0.0", help="Version of the packages; default: 1.0.0.")
 @click.option("--license", metavar="SPDX", default="LicenseRef-Unknown", help="Licence of the weights.")
@@ -106,40 +109,47 @@ def command(model: str, *, data: str, output: Path, as_json: bool, **choices: An
     """
     from modhub import flow, fsops
     from modhub.datasets import load_dataset
+    from modhub.package.int8 import INT8
     from modhub.report.document import report_on
     from modhub.report.files import report_json, write_page
 
     check_free(output)
     partial = unfinished_work(output, resume=choices["resume"])
     budget, release = seconds(choices["budget"]), release_of(choices, model)
-    parent = open_parent(model, choices)
-    train = load_dataset(data)
-    held_out = load_dataset(choices["validation"]) if choices["validation"] else None
-    labels = class_names(
-        choices["class_names"], train.classes or (held_out.classes if held_out is not None else None), parent
-    )
-    decomposition = flow.decompose(
-        parent,
-        ordered(train, labels),
-        method=choices["method"],
-        validation=ordered(held_out, labels) if held_out is not None else None,
-        options=dataclasses.replace(options_of(choices, labels), budget=budget),
-        progress=Teller(),
-        partial=partial,
-        resume=choices["resume"],
-    )
-    packages = flow.pack(decomposition, dataclasses.replace(release, labels=labels))
-    report = report_on(decomposition, packages, commands=commands_of(output, data=choices["validation"] or data))
-    flow.write_collection(
-        packages,
-        output,
-        summary=f"{release.parent_name} split into {len(packages) - 1} class modules by {choices['method']}",
-        extra=report_json(report),
-    )
-    fsops.remove(partial)
-    # The modules are safe by now, whatever becomes of the pictures.
-    seen = ordered(train, labels).split(seed=choices["seed"])[1] if held_out is None else ordered(held_out, labels)
-    missing = write_page(report, output, data=seen)
+    with working("reading the data") as line:
+        parent = open_parent(model, choices)
+        train = load_dataset(data)
+        held_out = load_dataset(choices["validation"]) if choices["validation"] else None
+        labels = class_names(
+            choices["class_names"], train.classes or (held_out.classes if held_out is not None else None), parent
+        )
+        line.begin("splitting")
+        decomposition = flow.decompose(
+            parent,
+            ordered(train, labels),
+            method=choices["method"],
+            validation=ordered(held_out, labels) if held_out is not None else None,
+            options=dataclasses.replace(options_of(choices, labels), budget=budget),
+            progress=Teller(line),
+            partial=partial,
+            resume=choices["resume"],
+        )
+        line.begin("packing")
+        # The validation data: what the scores in eight bits are calibrated on, and what the pictures show.
+        seen = ordered(train, labels).split(seed=choices["seed"])[1] if held_out is None else ordered(held_out, labels)
+        rounding = {"samples": ordered(train, labels), "validation": seen} if INT8 in release.forms else {}
+        packages = flow.pack(decomposition, dataclasses.replace(release, labels=labels), **rounding)
+        report = report_on(decomposition, packages, commands=commands_of(output, data=choices["validation"] or data))
+        flow.write_collection(
+            packages,
+            output,
+            summary=f"{release.parent_name} split into {len(packages) - 1} class modules by {choices['method']}",
+            extra=report_json(report),
+        )
+        fsops.remove(partial)
+        # The modules are safe by now, whatever becomes of the pictures.
+        line.begin("drawing the report")
+        missing = write_page(report, output, data=seen)
     if missing:
         say(f"   left out: {missing}")
     if as_json:
@@ -168,6 +178,7 @@ def print_report(report: Report, output: Path) -> None:
         "precision": "precision",
         "recall": "recall",
         "F1": "f1",
+        "ECE": "calibration_error",
         "kernels": "kernels_kept",
         "weights": "weights_kept",
         "MACs": "macs",
@@ -182,7 +193,25 @@ def print_report(report: Report, output: Path) -> None:
     if composed is not None and parent is not None:
         told = f"{percent(composed.value)} on validation data, the parent's {percent(parent.value)}"
         click.echo(f"composed accuracy {told}")
-    click.echo(report.pinned_sentence)
+    if told := told_of_int8(packages[1:]):
+        print_text(told)
+    print_text(report.pinned_sentence)
     size = byte_size(sum(package.size for package in packages))
     click.echo(f"wrote {len(packages)} packages, {size}, to {output}")
     say(f"next: modhub publish {output} --to ./registry")
+
+
+def told_of_int8(packages: Sequence[Package]) -> str:
+    """Return in a sentence what modules in eight bits are worth, nothing where there are none."""
+    from modhub.package.int8 import INT8
+
+    rounded = [package for package in packages if INT8 in package.manifest.forms]
+    if not rounded:
+        return ""
+    means = {
+        name: percent(sum(package.manifest.metrics[name].value for package in rounded) / len(rounded))
+        for name in ("f1", "int8_f1", "int8_calibration_error")
+    }
+    size = byte_size(sum(file.size for package in rounded for file in package.manifest.forms[INT8]))
+    was = f"mean F1 {means['int8_f1']} (in floats {means['f1']}), ECE {means['int8_calibration_error']}"
+    return f"in eight bits: {was}, {size} for all"

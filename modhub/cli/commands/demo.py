@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from modhub.cli.options import PATH, json_option
-from modhub.cli.output import byte_size, percent, print_json, print_table, say
-from modhub.cli.telling import tell
+from modhub.cli.output import byte_size, percent, print_json, print_table, print_text, say
+from modhub.cli.progress import working
+from modhub.cli.telling import Teller
 
 
 @click.command(epilog="\b\nExample: modhub demo -o my-demo")
@@ -22,7 +23,8 @@ def command(output: Path, *, as_json: bool) -> None:
     """
     from modhub.demo import tell_story
 
-    story = tell_story(output, say=say, progress=tell)
+    with working("at work") as line:
+        story = tell_story(output, say=say, progress=Teller(line))
     if as_json:
         print_json(story.to_dict())
         return
@@ -55,4 +57,4 @@ def command(output: Path, *, as_json: bool) -> None:
         ],
         title="on test images, with 95 % intervals; latency against the parent's, one thread",
     )
-    click.echo(f"\ndone in {story.seconds:.0f} s; look at {story.picture}")
+    print_text(f"\ndone in {story.seconds:.0f} s; look at {story.picture}")

@@ -9,6 +9,7 @@ import click
 
 from modhub.cli.options import PATH, json_option
 from modhub.cli.output import byte_size, percent, print_json, print_table, say
+from modhub.cli.progress import working
 from modhub.cli.replay import command_line
 from modhub.errors import UsageError
 
@@ -34,13 +35,16 @@ def command(target: str, *, data: str, limit: int | None, report: Path | None, a
 
     if report is not None:
         check_page(report)
-    samples = load_dataset(data, limit=limit)
-    model = flow.load(target)
-    result = flow.evaluate(model, samples)
-    if report is not None:
-        package = model.package
-        name = Path(target).name if package is None else f"{package.name} {package.version}"
-        write_page(report, result, name=name, data=samples)
+    with working("reading the data") as line:
+        samples = load_dataset(data, limit=limit)
+        model = flow.load(target)
+        line.begin("evaluating")
+        result = flow.evaluate(model, samples)
+        if report is not None:
+            package = model.package
+            name = Path(target).name if package is None else f"{package.name} {package.version}"
+            line.begin("drawing the report")
+            write_page(report, result, target=target, name=name, data=samples)
     if as_json:
         print_json(result.to_dict())
     else:
@@ -65,12 +69,21 @@ def check_page(report: Path) -> None:
         raise UsageError(f"--report: there is no folder {report.absolute().parent}")
 
 
-def write_page(report: Path, result: Evaluation, *, name: str, data: Dataset) -> None:
+def write_page(report: Path, result: Evaluation, *, target: str, name: str, data: Dataset) -> None:
     """Write an evaluation as a page."""
     from modhub import fsops
     from modhub.report.pages import evaluation_page
+    from modhub.report.subject import read_subject
 
-    page = evaluation_page(name, result, data=data, source=data.name, commands=[command_line()])
+    page = evaluation_page(
+        name,
+        result,
+        data=data,
+        source=data.name,
+        # What is no package has no masks, and no columns that were computed apart.
+        subject=read_subject(target) if Path(target).is_dir() else None,
+        commands=[command_line()],
+    )
     fsops.write_new(report.absolute(), page.encode())
     say(f"wrote {report}")
 

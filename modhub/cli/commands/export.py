@@ -8,6 +8,7 @@ import click
 
 from modhub.cli.options import PATH, check_free, json_option, output_option
 from modhub.cli.output import byte_size, print_json
+from modhub.cli.progress import waiting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,8 @@ def command(target: Path, *, form: str, output: Path, as_json: bool) -> None:
     from modhub import flow, fsops
 
     check_free(output)
-    files = flow.export(flow.load(target), to=form)
+    with waiting("exporting"):
+        files = flow.export(flow.load(target), to=form)
     if form == "standalone":
         fsops.write_folder(output, files)
     else:

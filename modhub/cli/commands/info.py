@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modhub.cli.options import json_option, workspace_options
-from modhub.cli.output import byte_size, print_json, print_table, say
+from modhub.cli.output import byte_size, print_fields, print_json, print_table, print_text, say
+from modhub.cli.progress import waiting
 
 if TYPE_CHECKING:
     from modhub.cli.options import Places
@@ -26,7 +27,8 @@ def command(reference: str, *, places: Places, as_json: bool) -> None:
     """
     from modhub import flow
 
-    found = flow.info(reference, workspace=places.open())
+    with waiting("looking up"):
+        found = flow.info(reference, workspace=places.open())
     if as_json:
         print_json(plain(found))
     elif found.package is None:
@@ -52,7 +54,7 @@ def plain(found: Info) -> dict[str, Any]:
 def print_collection(found: Info) -> None:
     """Print the packages of a collection."""
     if found.index.summary:
-        click.echo(found.index.summary)
+        print_text(found.index.summary)
     rows = [
         {
             "package": release.name,
@@ -84,9 +86,7 @@ def print_package(found: Info) -> None:
         "forms": ", ".join(f"{form} {byte_size(sum(f.size for f in files))}" for form, files in newest.forms.items()),
         "state": state_of(newest),
     }
-    click.echo(f"{found.collection}/{found.package}")
-    for name, value in lines.items():
-        click.echo(f"  {name:<10} {value}")
+    print_fields(f"{found.collection}/{found.package}", lines)
     rows = [
         {
             "metric": name,

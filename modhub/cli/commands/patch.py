@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modhub.cli.choices import open_parent, read_names
-from modhub.cli.options import PATH, check_free, json_option, output_option, workspace_options
+from modhub.cli.options import PATH, check_free, fetching_options, json_option, output_option
 from modhub.cli.output import byte_size, percent, print_json, print_table, say
+from modhub.cli.progress import working
 from modhub.errors import FormatError, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +30,20 @@ ROWS = {
 }
 
 
+def known_glue(_context: click.Context, _option: click.Parameter, kind: str) -> str:
+    """Return the glue that was asked for.
+
+    Raises:
+        UsageError: neither modhub nor a plugin has it.
+    """
+    from modhub.composer.glue import GLUES, glues
+
+    # Only for other names is it looked up what is installed.
+    if kind not in GLUES and kind not in glues():
+        raise UsageError(f"--glue: there is no glue {kind!r}; the glues are {', '.join(glues())}")
+    return kind
+
+
 @click.command(
     options_metavar="--class NAME --with REQ -o DIR [OPTIONS]",
     epilog="""\b
@@ -41,9 +56,10 @@ Example: modhub patch weak.onnx --class-names names.txt --class cat \\
 @output_option("Folder to write; must not exist.")
 @click.option(
     "--glue",
-    type=click.Choice(["linear", "minmax", "none"]),
+    metavar="KIND",
     default="linear",
-    help="How scores join; default: linear.",
+    callback=known_glue,
+    help="linear (default), minmax, none, or a plugin's.",
 )
 @click.option("--data", metavar="DATA", help="Labelled data new to both, to fit the glue.")
 @click.option("--test", metavar="DATA", help="More labelled data, to measure on alone.")
@@ -64,7 +80,7 @@ Example: modhub patch weak.onnx --class-names names.txt --class cat \\
 @click.option("--mean", metavar="A,B,C", help="Of images that MODEL takes normalised.")
 @click.option("--std", metavar="A,B,C", help="Likewise; the result normalises by itself.")
 @click.option("--seed", type=click.IntRange(0), metavar="N", default=0, help="Seed of the split of DATA.")
-@workspace_options
+@fetching_options
 @json_option
 def command(
     model: str, *, label: str, requirement: str, output: Path, places: Places, as_json: bool, **choices: Any
@@ -78,12 +94,14 @@ def command(
     from modhub.datasets import load_dataset
 
     check_free(output)
-    data, test = (load_dataset(choices[name]) if choices[name] else None for name in ("data", "test"))
-    weak = named(open_parent(model, choices), choices["class_names"], data.classes if data is not None else None)
-    parts, lock = flow.gather([requirement], workspace=places.open())
-    module, options = the_module(parts, label), options_of(label, choices)
-    patched = flow.patch(weak, module, options, data=data, test=test, lock=lock)
-    flow.write_package(patched.composite.package, output)
+    with working("reading the data") as line:
+        data, test = (load_dataset(choices[name]) if choices[name] else None for name in ("data", "test"))
+        weak = named(open_parent(model, choices), choices["class_names"], data.classes if data is not None else None)
+        parts, lock = flow.gather([requirement], workspace=places.open())
+        module, options = the_module(parts, label), options_of(label, choices)
+        line.begin("fitting the glue")
+        patched = flow.patch(weak, module, options, data=data, test=test, lock=lock)
+        flow.write_package(patched.composite.package, output)
     if as_json:
         print_json(plain(patched))
     else:

@@ -8,6 +8,7 @@ import click
 
 from modhub.cli.options import PATH, json_option
 from modhub.cli.output import percent, print_json, print_table, say
+from modhub.cli.progress import working
 from modhub.errors import UsageError
 from modhub.report.pictures import FORMATS, KINDS
 
@@ -38,10 +39,13 @@ def command(target: str, *, output: Path | None, kinds: tuple[str, ...], as_json
     format = "" if output is None else format_of(output)
     if format:
         need_plot("a picture")
-    subject = read_subject(target)
-    chosen = kinds_of(subject, kinds)
+    with working("reading") as line:
+        subject = read_subject(target)
+        chosen = kinds_of(subject, kinds)
+        if output is not None:
+            line.begin("drawing")
+            fsops.replace_file(output.absolute(), picture(subject, chosen, format=format))
     if output is not None:
-        fsops.replace_file(output.absolute(), picture(subject, chosen, format=format))
         say(f"wrote {output}: {', '.join(chosen)}")
     if as_json:
         print_json(numbers(subject, chosen))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from modhub.cli.options import PATH, choosing_options, json_option, workspace_options
-from modhub.cli.output import print_json, print_table, say
+from modhub.cli.output import print_json, print_table, print_text, say
+from modhub.cli.progress import waiting
 from modhub.cli.project import shown, task_of
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def command(
     task = task_of(requirements, lock_file=output, choosing=choosing, places=places, what="resolve")
     if check:
         return report(task, as_json=as_json)
-    lock = task.resolve(choosing)
+    with waiting("resolving"):
+        lock = task.resolve(choosing)
     task.write(lock)
     print_lock(lock, task, explain=explain, as_json=as_json)
     return 0
@@ -98,4 +100,4 @@ def print_choices(choices: Sequence[Choice]) -> None:
     for choice in choices:
         click.echo(f"{choice.name} {choice.version} ({choice.form}, from {choice.registry})")
         for reason in choice.reasons:
-            click.echo(f"  {reason}")
+            print_text(f"  {reason}")

@@ -8,6 +8,8 @@ import click
 
 from modhub.cli.options import json_option
 from modhub.cli.output import print_json, print_table
+from modhub.cli.progress import waiting
+from modhub.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from modhub.engines.model import Model
 
 SHOWN = 50
+NONE = "none of these"
 
 
 @click.command(epilog="\b\nExample: modhub run pets cat.png dog.png")
@@ -29,8 +32,11 @@ SHOWN = 50
     show_default=True,
     help="What computes the scores.",
 )
+@click.option(
+    "--reject", metavar="auto|THRESHOLD", help='Answer "none of these" below this probability; default: as composed.'
+)
 @json_option
-def command(target: str, inputs: tuple[str, ...], *, top: int, engine: str, as_json: bool) -> None:
+def command(target: str, inputs: tuple[str, ...], *, top: int, engine: str, reject: str | None, as_json: bool) -> None:
     """Score INPUTS with TARGET: an .onnx file, or the folder of a module, base or composite.
 
     INPUTS are images, folders, or files as `--data` of other commands takes them. A calibrated score is shown as the
@@ -39,25 +45,51 @@ def command(target: str, inputs: tuple[str, ...], *, top: int, engine: str, as_j
     from modhub import flow
     from modhub.datasets import load_dataset
 
-    model = flow.load(target)
-    answers = []
-    for source in inputs:
-        scores = flow.run(model, load_dataset(source), engine=engine)
-        answers += [answer(row, model, f"{source}[{i}]" if len(scores) > 1 else source) for i, row in enumerate(scores)]
+    with waiting("scoring"):
+        model = flow.load(target)
+        least = threshold(model, reject)
+        answers = []
+        for source in inputs:
+            scores = flow.run(model, load_dataset(source), engine=engine)
+            names = [f"{source}[{i}]" for i in range(len(scores))] if len(scores) > 1 else [source]
+            answers += [answer(row, model, name, least=least) for row, name in zip(scores, names, strict=True)]
     if as_json:
         print_json(answers)
         return
     places = range(min(top, len(model.columns)))
     print_table(
-        [{"input": a["input"], **{f"#{i + 1}": shown(a["scores"][i]) for i in places}} for a in answers[:SHOWN]]
+        [
+            {
+                "input": a["input"],
+                **({} if least is None else {"answer": a["answer"] or NONE}),
+                **{f"#{i + 1}": shown(a["scores"][i]) for i in places},
+            }
+            for a in answers[:SHOWN]
+        ]
     )
     if len(answers) > SHOWN:
         click.echo(f"... and {len(answers) - SHOWN} more; --json prints all")
 
 
-def answer(row: npt.NDArray[np.float32], model: Model, name: str) -> dict[str, Any]:
-    """Return one input's scores, highest first, as plain values."""
-    from modhub.metrics import sigmoid
+def threshold(model: Model, wish: str | None) -> float | None:
+    """Return the probability below which there is no answer: as asked for, or as the model was composed.
+
+    Raises:
+        UsageError: the wish is no probability, or the model's scores are none.
+    """
+    from modhub.composer.reject import AUTO, EVEN, parse_reject
+
+    if wish is None:
+        return model.reject
+    if not model.calibrated:
+        raise UsageError("--reject takes calibrated scores, and those of this model are not")
+    least = parse_reject(wish)
+    return (model.reject or EVEN) if least == AUTO else float(least)
+
+
+def answer(row: npt.NDArray[np.float32], model: Model, name: str, *, least: float | None = None) -> dict[str, Any]:
+    """Return one input's scores, highest first, and its class, as plain values; none below a probability."""
+    from modhub.metrics import answers, sigmoid
 
     order = (-row).argsort(kind="stable")
     probability = sigmoid(row) if model.calibrated else None
@@ -69,7 +101,8 @@ def answer(row: npt.NDArray[np.float32], model: Model, name: str) -> dict[str, A
         }
         for column in order.tolist()
     ]
-    return {"input": name, "scores": scores}
+    (found,) = answers(row[None], least=least).tolist()
+    return {"input": name, "answer": model.columns[found] if found >= 0 else None, "scores": scores}
 
 
 def shown(score: dict[str, Any]) -> str:

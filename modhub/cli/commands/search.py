@@ -8,6 +8,7 @@ import click
 
 from modhub.cli.options import json_option, workspace_options
 from modhub.cli.output import byte_size, percent, print_json, print_table, say
+from modhub.cli.progress import waiting
 
 if TYPE_CHECKING:
     from modhub.cli.options import Places
@@ -48,7 +49,8 @@ def command(
         max_size=parse_size(facets["max_size"]) if facets["max_size"] else None,
         min_f1=facets["min_f1"],
     )
-    result = flow.search(query, workspace=places.open())
+    with waiting("searching"):
+        result = flow.search(query, workspace=places.open())
     for name, error in result.skipped.items():
         say(f"skipped {name}: {error}")
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 
 from modhub.cli.options import PATH, check_free, json_option, output_option
 from modhub.cli.output import percent, print_json, say
+from modhub.cli.progress import waiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from modhub.training.options import Options
 
 CHOICES = (
-    *("objective", "epochs", "batch", "rate", "weight_decay", "optimiser", "clip", "alpha", "beta", "gamma"),
+    *("objective", "epochs", "batch", "rate", "weight_decay", "optimiser", "clip"),
+    *("alpha", "beta", "gamma", "contrast", "temperature"),
     *("flip", "crop", "normalise", "precision", "select", "seed", "device"),
 )
 """Options of the command that are options of the training; those left out keep their default."""
@@ -44,6 +47,8 @@ Example: modhub train mynets:resnet18 --data cifar10/ --flip --crop 4 -o out""",
 @click.option("--alpha", type=float, metavar="W", help="Weight of affinity; default: 1.")
 @click.option("--beta", type=float, metavar="W", help="Weight of dispersion; default: 1.")
 @click.option("--gamma", type=float, metavar="W", help="Weight of compactness; default: 0.3.")
+@click.option("--contrast", type=float, metavar="W", help="Weight of NeMo's contrastive loss; default: 0.")
+@click.option("--temperature", type=float, metavar="T", help="Of the contrastive loss; default: 0.2.")
 @click.option("--flip", is_flag=True, default=None, help="Mirror images at random.")
 @click.option("--crop", type=click.IntRange(0), metavar="PIXELS", help="Pad images, crop them at random.")
 @click.option("--normalise/--raw", default=None, help="Put the data's mean and deviation inside.")
@@ -75,16 +80,17 @@ def command(model: str, *, data: str, output: Path, as_json: bool, **choices: An
     here = str(Path.cwd())
     sys.path.append(here)
     try:
-        trained = flow.train(
-            model,
-            train,
-            output,
-            validation=held_out,
-            options=options,
-            weights=choices["weights"],
-            resume=choices["resume"],
-            progress=tell,
-        )
+        with waiting("training") if is_first_process() else nullcontext():
+            trained = flow.train(
+                model,
+                train,
+                output,
+                validation=held_out,
+                options=options,
+                weights=choices["weights"],
+                resume=choices["resume"],
+                progress=tell,
+            )
     finally:
         sys.path.remove(here)
     if is_first_process():
@@ -106,7 +112,7 @@ def options_of(model: str, choices: Mapping[str, Any]) -> Options:
 
 def tell(event: Mapping[str, Any]) -> None:
     """Tell about an epoch."""
-    names = ("affinity", "dispersion", "compactness")
+    names = ("affinity", "dispersion", "compactness", "contrast")
     terms = ", ".join(f"{name} {event[name]:.3f}" for name in names if name in event)
     loss = f"loss {event['loss']:.4f}" + (f" ({terms})" if terms else "")
     accuracy = percent(event["accuracy"])

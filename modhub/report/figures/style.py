@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap
+from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ DARK_TEXT, LIGHT_TEXT = "#1d2127", "#fffffe"
 """Text on a coloured cell; a page may recolour `INK` and `PAPER`, but not these."""
 SHADES = LinearSegmentedColormap.from_list("modhub", ["#f3f7fb", "#b5d3e9", "#5a9fd0", "#1769a8", "#08335e"])
 """From little to much: lightness alone tells the order, so it also survives a grey print."""
+LIGHT_FROM = 0.62
+"""Share of the scale from which on light text is easier to read on a cell than dark: 4 to 1 at least for either."""
 NOTHING = ListedColormap([EMPTY])
 
 TITLE, TEXT, SMALL, TINY = 10.5, 8.5, 7.5, 6.5
@@ -105,7 +108,7 @@ def matrix(
     for i, line in enumerate(texts):
         for j, text in enumerate(line):
             if text:
-                strong = values[i, j] > low + 0.55 * (high - low)
+                strong = values[i, j] > low + LIGHT_FROM * (high - low)
                 axes.text(
                     j + 0.5,
                     i + 0.52,
@@ -143,6 +146,8 @@ def colour_bar(figure: SubFigure, artist: Any, axes: Axes, *, text: str, size: t
         aspect=min(height, BAR_HEIGHT) / BAR_WIDTH,
         anchor=(0.0, 1.0),
     )
+    bar.locator = MaxNLocator(5, integer=True)
+    bar.update_ticks()
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=SMALL, length=2)
     bar.set_label(text, fontsize=SMALL)
