@@ -11,7 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
-CODE := $(wildcard modhub registry tests scripts benchmarks examples)
+CODE := $(wildcard modhub registry tests scripts benchmarks examples docs)
+SITE := build/docs
 TYPED := $(wildcard modhub registry/modhub_registry tests scripts)
 DOCUMENTS := $(wildcard README.md docs)
 
@@ -46,7 +47,7 @@ demo: $(STAMP)  ## the whole story in under a minute, with a picture at the end
 	@env -u OMP_NUM_THREADS $(BIN)/modhub demo
 
 .PHONY: test
-test: lint types imports unit doctest  ## everything that has to pass
+test: lint types imports docs unit doctest  ## everything that has to pass
 
 .PHONY: lint
 lint: $(STAMP)  ## style and formatting
@@ -68,6 +69,20 @@ unit: $(STAMP)  ## the tests
 .PHONY: doctest
 doctest: $(STAMP)  ## the examples in docstrings and documents
 	$(BIN)/pytest --doctest-modules --doctest-glob='*.md' modhub $(DOCUMENTS)
+
+.PHONY: docs
+docs: $(STAMP)  ## the site, in build/docs; a broken link fails
+	$(BIN)/sphinx-build -W --keep-going -q -d build/doctrees -b html docs $(SITE)
+	@echo "look at $(SITE)/index.html"
+
+.PHONY: dist
+dist: $(STAMP)  ## wheel and source archive, in dist; the same bytes every time
+	$(BIN)/python -m hatchling build
+
+.PHONY: sbom
+sbom: $(STAMP)  ## what .venv is made of, as CycloneDX, in build/sbom.json
+	@mkdir -p build
+	$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml -o build/sbom.json $(VENV)
 
 .PHONY: format
 format: $(STAMP)  ## put the code into shape

@@ -3,7 +3,8 @@
 ```
 ModhubError
 ├── UsageError           the call itself is wrong: call it differently
-│   └── MissingExtra     an optional dependency is absent: install the extra
+│   ├── MissingExtra     an optional dependency is absent: install the extra
+│   └── InvalidPlugin    a plugin cannot be used: tell its authors, or uninstall it
 ├── FormatError          a file or value breaks its format: fix it
 │   ├── InvalidName      a package, collection or class name
 │   ├── InvalidVersion   a version or a specifier
@@ -56,6 +57,10 @@ class MissingExtra(UsageError):
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'modhub[{extra}]'")
         self.package, self.extra, self.purpose = package, extra, purpose
+
+
+class InvalidPlugin(UsageError):
+    """A plugin cannot be loaded, or did not do what its group promises; names the plugin and its package."""
 
 
 class FormatError(ModhubError, ValueError):

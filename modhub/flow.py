@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from modhub.decomposers.options import Progress
     from modhub.engines.evaluation import Evaluation
     from modhub.engines.model import Model
+    from modhub.engines.runtime import Session
+    from modhub.engines.torch_session import TorchSession
     from modhub.hub.client import PublishResult, SearchResult
     from modhub.hub.mirror import Copy
     from modhub.hub.search import Query
@@ -197,13 +199,27 @@ def decompose(
     return decomposer(parent.network, train, held_out, options=options, progress=progress or silent)
 
 
-def pack(decomposition: Decomposition, release: Release | None = None) -> tuple[Package, ...]:
+def pack(
+    decomposition: Decomposition,
+    release: Release | None = None,
+    *,
+    samples: Dataset | None = None,
+    validation: Dataset | None = None,
+) -> tuple[Package, ...]:
     """Return a decomposition as packages: the base, then one per class.
 
     Without labels of its own, the release calls the parent's classes as the modules do.
 
+    Args:
+        decomposition: from `decompose`.
+        release: what is said about all packages, and the forms that modules travel in.
+        samples: for the form ``int8``: inputs that show which values occur inside the modules.
+        validation: for the form ``int8``: held-out labelled data to calibrate its scores on, and to measure it.
+
     Raises:
         InvalidName: two classes would have the same package name.
+        DecomposeError: the release has the form ``int8`` and there is no data for it, or the other way round.
+        InvalidData: the data does not fit, or has no labels.
     """
     from modhub.engines.model import numbered
     from modhub.package import pack as packing
@@ -211,7 +227,13 @@ def pack(decomposition: Decomposition, release: Release | None = None) -> tuple[
     release, labels = release or packing.Release(), list(numbered(decomposition.parent))
     for module in decomposition.modules:
         labels[module.row] = module.label
-    return packing.pack(decomposition, dataclasses.replace(release, labels=release.labels or tuple(labels)))
+    quantise = None
+    if samples is not None and validation is not None:
+        from modhub.engines.quantise import quantiser
+
+        quantise = quantiser(decomposition, samples=samples, validation=validation)
+    named = dataclasses.replace(release, labels=release.labels or tuple(labels))
+    return packing.pack(decomposition, named, quantise=quantise)
 
 
 def write_collection(
@@ -235,16 +257,23 @@ def write_collection(
     return Path(folder)
 
 
-def check(folder: Path) -> tuple[Package, ...]:
-    """Return the verified packages of a package or collection folder; a composite's golden pair is run again.
+def check(folder: Path, *, engine: str = "onnxruntime") -> tuple[Package, ...]:
+    """Return the verified packages of a package or collection folder; golden pairs are run again.
+
+    Args:
+        folder: of a package or a collection.
+        engine: what runs the pairs of composites, ``onnxruntime`` or ``torch``; eight bits run in the first only.
 
     Raises:
+        UsageError: there is no such engine.
+        MissingExtra: torch is asked for and not installed.
         NotFound: there is neither here.
         InvalidPackage: with every problem found.
-        ComposeError: a composite scores its golden input differently than recorded.
+        ComposeError: a composite, or a module in eight bits, scores its golden input differently than recorded.
     """
-    from modhub.composer.golden import replay
+    from modhub.engines.golden import replay
     from modhub.package.folder import INDEX_FILE, read_collection, read_package
+    from modhub.package.int8 import INT8, INT8_GOLDEN, read_int8
     from modhub.package.materialise import network_of
     from modhub.package.worker import Worker
 
@@ -256,7 +285,10 @@ def check(folder: Path) -> tuple[Package, ...]:
             packages = (read_package(folder, verify=worker.verify)[0],)
     for package in packages:
         if package.manifest.kind == "composite":
-            replay(package, network_of(package))
+            network = network_of(package)
+            replay(package, network, session=_session(network, engine))
+        if INT8 in package.manifest.forms:
+            replay(package, read_int8(package), file=INT8_GOLDEN)
     return packages
 
 
@@ -540,7 +572,7 @@ def gather(
     return _workspace(workspace).gather(requirements, lock=lock, request=request)
 
 
-def compose(
+def compose(  # noqa: PLR0913  Each is a choice of the caller.
     parts: Sequence[Part],
     *,
     name: str = "composite",
@@ -548,6 +580,8 @@ def compose(
     strategy: str = "auto",
     masks: str = "materialised",
     calibrate: Dataset | None = None,
+    adapters: Collection[str] = (),
+    reject: str | float | None = None,
     licence_conflicts: str = "refuse",
     lock: str = "",
 ) -> Composite:
@@ -560,12 +594,16 @@ def compose(
         strategy: ``trunk``, ``parallel``, ``union`` or ``auto``.
         masks: of single weights, ``materialised`` or ``packed``.
         calibrate: labelled data that the scores are fitted to, one scale and offset per module, all together.
+        adapters: ``layout``, ``range``, ``channels``, ``resize``: what may be done to the first one's input for others.
+        reject: the probability below which the answer is "none of these", or ``auto``: one half, or on data to
+            calibrate on, which then should hold samples of other classes, what tells these apart best.
         licence_conflicts: ``refuse`` modules whose licences forbid to make one model of them, or only ``warn``.
         lock: the text of the lock that pins the parts, to travel with the model.
 
     Raises:
         ComposeError: the modules do not fit together.
         InvalidData: the data to calibrate on does not fit, or is too small.
+        UsageError: `reject` is no probability.
     """
     from modhub.composer.compose import compose as join_parts
 
@@ -576,6 +614,8 @@ def compose(
         strategy=strategy,
         masks=masks,
         calibrate=calibrate,
+        adapters=adapters,
+        reject=reject,
         licence_conflicts=licence_conflicts,
         lock=lock,
     )
@@ -658,20 +698,9 @@ def run(target: Scorer, data: Dataset, *, engine: str = "onnxruntime") -> npt.ND
         UsageError: there is no such engine.
         MissingExtra: torch is asked for and not installed.
     """
-    from modhub.engines.runtime import Session
-
     network = as_model(target).network
     data = data.fitted(network.input)
-    if engine == "onnxruntime":
-        return Session(network).run(data.x)
-    if engine != "torch":
-        raise UsageError(f"there is no engine {engine!r}; the engines are {', '.join(ENGINES)}")
-    from modhub.engines.model import need_torch
-
-    need_torch("running in torch")
-    from modhub.engines.torch_session import TorchSession
-
-    return TorchSession(network).run(data.x)
+    return _session(network, engine).run(data.x)
 
 
 def evaluate(target: Scorer, data: Dataset, *, timed: bool = True) -> Evaluation:
@@ -717,6 +746,22 @@ def as_model(target: Scorer) -> Model:
     if isinstance(target, Composite):
         return Model.of_package(target.package, target.network)
     return target if isinstance(target, Model) else Model.of(target)
+
+
+def _session(network: Network, engine: str) -> Session | TorchSession:
+    """Return a network opened in an engine."""
+    if engine == "onnxruntime":
+        from modhub.engines.runtime import Session
+
+        return Session(network)
+    if engine != "torch":
+        raise UsageError(f"there is no engine {engine!r}; the engines are {', '.join(ENGINES)}")
+    from modhub.engines.model import need_torch
+
+    need_torch("running in torch")
+    from modhub.engines.torch_session import TorchSession
+
+    return TorchSession(network)
 
 
 def _workspace(given: Workspace | None) -> Workspace:
