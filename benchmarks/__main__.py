@@ -22,18 +22,23 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 
 from benchmarks import (
+    biased,
     composing,
+    hundred,
     masks,
     modular,
     packing,
     patching,
+    processes,
     publishing,
     resolving,
     scaling,
+    sensitivity,
     serving,
     splitters,
     splitting,
     starting,
+    tasks,
 )
 from benchmarks.table import write_table
 from modhub._version import __version__
@@ -45,18 +50,30 @@ RESULTS = Path(__file__).parent / "results"
 BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "split": splitting.measure,
     "splitters": splitters.measure,
+    "hundred": hundred.measure,
+    "tasks": tasks.measure,
+    "biased": biased.measure,
     "compose": composing.measure,
     "pack": packing.measure,
     "resolve": resolving.measure,
     "hub": publishing.measure,
     "start": starting.measure,
     "moda": modular.measure,
+    "processes": processes.measure,
+    "sensitivity": sensitivity.measure,
     "weightmask": masks.measure,
     "patch": patching.measure,
     "scale": scaling.measure,
     "registry": serving.measure,
 }
-PLOTS: dict[str, Callable[..., None]] = {"moda": modular.draw, "scale": scaling.draw, "weightmask": masks.draw}
+PLOTS: dict[str, Callable[..., None]] = {
+    "moda": modular.draw,
+    "sensitivity": sensitivity.draw,
+    "scale": scaling.draw,
+    "splitters": splitters.draw,
+    "hundred": hundred.draw,
+    "weightmask": masks.draw,
+}
 """Draw a benchmark's values on axes; the plot lies beside its JSON."""
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "torch")
 

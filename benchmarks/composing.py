@@ -1,7 +1,13 @@
-"""Row S3: a composed model in ONNX Runtime against its parent, and against its modules run one by one."""
+"""Rows S3 and S4: composed models in ONNX Runtime against their parents, and against their modules run one by one.
+
+Run as a program it is one side of the comparison of memory: `python -m benchmarks.composing together 10`.
+"""
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,34 +26,123 @@ if TYPE_CHECKING:
 
     from modhub.network.network import Network
 
-KEPT = 32
-"""Channels of 64 that a module keeps in each layer behind the trunk: two blocks of ONNX Runtime's sixteen."""
+KEPT = 0.5
+"""Share of the channels that a module keeps in each layer behind the trunk, in blocks of ONNX Runtime's sixteen."""
+
+CUTS = {"relu_12": "six blocks of nine", "relu_14": "seven blocks", "relu_16": "eight blocks"}
+"""Ends of the trunk; the first is the one that `--cut auto` takes."""
+
+CHANNELS = 16
+BATCH = 32
 
 
 def measure(*, full: bool) -> dict[str, Any]:
     """Return ratios of CPU time, one thread, medians of runs taken in turn."""
     network = resnet20()
+    repeats = 20 if full else 10
+    rows = []
+    for cut, told in CUTS.items():
+        modules = modules_behind(network, cut)
+        rows += [
+            {"trunk": told, **compare(network, modules[:count], batch=batch, repeats=repeats)}
+            for count in (2, 5, 10)
+            for batch in (1, 32)
+        ]
+    return {
+        "network": "ResNet-20, half of the channels kept behind the trunk (random masks)",
+        "rows": rows,
+        "parents": [compare_parents(strangers(count), repeats=repeats) for count in ((2, 5, 10) if full else (2, 10))],
+        "memory": compare_memory(10),
+    }
+
+
+def modules_behind(network: Network, cut: str) -> list[Network]:
+    """Return a module per class with random masks behind a cut."""
     sites = find_sites(network)
     random = np.random.default_rng(0)
-    behind = [site for site in sites.after(network, "relu_12") if site.layers]
-    modules = [
+    behind = [site for site in sites.after(network, cut) if site.layers]
+
+    def kept(size: int) -> int:
+        return max(CHANNELS, round(KEPT * size / CHANNELS) * CHANNELS)
+
+    return [
         sliced(
             network,
             sites,
             ClassModule(
                 label=str(row),
                 row=row,
-                kept={site.id: np.sort(random.choice(site.size, KEPT, replace=False)) for site in behind},
+                kept={site.id: np.sort(random.choice(site.size, kept(site.size), replace=False)) for site in behind},
             ),
         )
         for row in range(10)
     ]
-    rows = [
-        compare(network, modules[:count], batch=batch, repeats=60 if full else 15)
-        for count in (2, 5, 10)
-        for batch in ((1, 32, 256) if full else (1, 32))
-    ]
-    return {"network": "ResNet-20, trunk up to the last stage, 32 of 64 channels kept (random masks)", "rows": rows}
+
+
+def strangers(count: int) -> list[Network]:
+    """Return modules of as many parents: of ResNet-20 and of copies of it with other weights, the whole net masked."""
+    random = np.random.default_rng(2)
+    parent = resnet20()
+    found = []
+    for number in range(count):
+        arrays = {
+            name: (array * random.uniform(0.9, 1.1, array.shape)).astype(array.dtype) if number else array
+            for name, array in parent.arrays.items()
+        }
+        other = parent.replace(arrays={**parent.arrays, **{n: a for n, a in arrays.items() if a.dtype.kind == "f"}})
+        found.append(modules_behind(other, "")[number])
+    return found
+
+
+def compare_parents(modules: Sequence[Network], *, repeats: int) -> dict[str, Any]:
+    """Return one row: a composite of modules of different parents against their own sessions one after another."""
+    joined = join([(f"m{i}", module) for i, module in enumerate(modules)])
+    x = np.random.default_rng(1).random((BATCH, 3, 32, 32), dtype=np.float32)
+    composite, alone = Session(joined), [Session(module) for module in modules]
+    times: dict[str, list[float]] = {"composite": [], "separate": []}
+    for _ in range(repeats):
+        times["composite"].append(spent(lambda: composite.run(x)))
+        times["separate"].append(spent(lambda: [session.run(x) for session in alone]))
+    ratios = np.array(times["composite"]) / np.array(times["separate"])
+    return {
+        "parents": len(modules),
+        "batch": BATCH,
+        "composite / sum of sessions": round(float(np.median(ratios)), 3),
+        "10 % and 90 % of runs": [round(float(value), 3) for value in np.quantile(ratios, (0.1, 0.9))],
+    }
+
+
+def compare_memory(count: int) -> dict[str, Any]:
+    """Return the MiB that a process needs for modules of different parents, above one that holds them and runs none."""
+    found = {side: _child(side, count) for side in ("idle", "separate", "together")}
+    above = {side: found[side] - found["idle"] for side in ("separate", "together")}
+    return {
+        "parents": count,
+        "batch": BATCH,
+        "separate sessions, MiB": round(above["separate"], 1),
+        "composite, MiB": round(above["together"], 1),
+        "composite / separate": round(above["together"] / above["separate"], 3),
+    }
+
+
+def _child(side: str, count: int) -> float:
+    command = [sys.executable, "-m", "benchmarks.composing", side, str(count)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def peak(side: str, count: int) -> float:
+    """Return the most MiB that this process ever held, after running one side of the comparison of memory."""
+    modules = strangers(count)
+    x = np.random.default_rng(1).random((BATCH, 3, 32, 32), dtype=np.float32)
+    joined = join([(f"m{i}", module) for i, module in enumerate(modules)])
+    # What both sides need anyway: the library, a session's fixed cost, the arrays.
+    Session(modules[0])
+    sessions = {"idle": [], "separate": modules, "together": [joined]}[side]
+    opened = [Session(each) for each in sessions]
+    for _ in range(3):
+        for session in opened:
+            session.run(x)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def compare(parent: Network, modules: Sequence[Network], *, batch: int, repeats: int) -> dict[str, Any]:
@@ -77,3 +172,7 @@ def spent(work: Any) -> float:
     start = time.process_time()
     work()
     return time.process_time() - start
+
+
+if __name__ == "__main__":
+    print(peak(sys.argv[1], int(sys.argv[2])))

@@ -11,7 +11,8 @@ import torch
 
 from benchmarks.data import cifar10, resnet20
 from modhub.composer.join import join
-from modhub.decomposers.gradsplitter import Recipe, Snapshot, Trainer
+from modhub.decomposers.gradsplitter.distillation import Recipe
+from modhub.decomposers.gradsplitter.fast import Snapshot, Trainer
 from modhub.decomposers.module_batch import ModuleBatch
 from modhub.decomposers.options import Options, silent
 from modhub.engines.runtime import Session
