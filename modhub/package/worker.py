@@ -265,8 +265,6 @@ def main() -> None:
     os.dup2(2, 1)
     _limit("CORE", 0)
     _limit("FSIZE", 0)
-    # It is loaded before the first job, while whoever started this process has other things to do.
-    import modhub.package.verify  # noqa: F401
     bases: dict[int, Package] = {}
     while line := sys.stdin.buffer.readline():
         found = _answer(json.loads(line), sys.stdin.buffer, bases)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from modhub import flow
-from tests.security.test_signatures import write_key
 from tests.security.watching import (
     DRIVER,
     INSTALLATION,
@@ -63,7 +62,6 @@ def pets_verbs(folder: Path) -> tuple[tuple[object, ...], ...]:
     """Return every verb on a collection in a folder and on a registry, made there."""
     flow.write_collection(pets_packages(forms=("delta", "standalone")), folder / "pets")
     registry, data = publish_pets(folder / "registry", "1.0.0"), write_pets_data(folder / "pets.npz")
-    base, cat = (folder / "pets" / name / "1.0.0" for name in ("base", "cat"))
     return (
         ("search", "-r", registry, "cat"),
         ("resolve", "-r", registry, "acme/pets/cat"),
@@ -72,33 +70,6 @@ def pets_verbs(folder: Path) -> tuple[tuple[object, ...], ...]:
         ("run", "out", data),
         ("check", folder / "pets"),
         ("evaluate", "out", "--data", data),
-        ("patch", base, "--class", "cat", "--with", cat, "--data", data, "-o", "patched"),
-        ("export", cat, "--to", "onnx", "-o", "cat.onnx"),
-        ("audit",),
-        ("info", "-r", registry, "acme/pets"),
-        ("publish", folder / "pets", "--to", "./new", "--name", "acme/pets"),
-        ("yank", "-r", "./new", "acme/pets/cat==1.0.0", "--reason", "wrong"),
-        ("unyank", "-r", "./new", "acme/pets/cat==1.0.0"),
-        ("deprecate", "-r", "./new", "acme/pets/cat==1.0.0", "--reason", "old"),
-        ("registry", "mirror", registry, "./mirror"),
-        ("bundle", "-r", registry, "acme/pets", "-o", "pets.bundle"),
-        ("import", "pets.bundle", "--to", "./imported"),
-        ("cache", "verify"),
-        ("cache", "prune", "--all"),
-    )
-
-
-def signing_verbs(folder: Path) -> tuple[tuple[object, ...], ...]:
-    """Return every verb that signs or checks signatures, on a collection made there."""
-    key = write_key(folder, "acme")
-    flow.write_collection(pets_packages(), folder / "pets")
-    public, name = ("--trust", f"acme={key.with_suffix('.pub')}"), ("--name", "acme/pets")
-    return (
-        ("sign", folder / "pets", "--key", key, *name),
-        ("verify", folder / "pets", *public, *name),
-        ("publish", folder / "pets", "--to", "./new", *name),
-        ("install", "-r", "./new", "acme/pets/cat", "--require-signature", *public),
-        ("registry", "sign-index", "./new", "--keys", "keys", "-o", "metadata"),
     )
 
 
@@ -110,12 +81,6 @@ def test_no_verb_leaves_its_list_on_the_seed(tmp_path: Path) -> None:
 
 def test_no_verb_leaves_its_list_on_a_collection_of_somebody(tmp_path: Path) -> None:
     seen = watched(*pets_verbs(tmp_path), folder=tmp_path)
-    assert set(seen.codes) == {0}, seen.talk
-    assert objections(seen, folder=tmp_path) == []
-
-
-def test_no_verb_that_signs_leaves_its_list(tmp_path: Path) -> None:
-    seen = watched(*signing_verbs(tmp_path), folder=tmp_path)
     assert set(seen.codes) == {0}, seen.talk
     assert objections(seen, folder=tmp_path) == []
 
