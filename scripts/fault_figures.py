@@ -42,7 +42,7 @@ ROWS = {
 }
 HEAD = """# Faults, as measured
 
-What `tests/faults` and its neighbours counted in one run: points killed, releases acknowledged, lost and half there,
+What `tests/faults` and its neighbours counted: points killed, releases acknowledged, lost and half there,
 samples refused, bytes sent again. `pytest` shows the same figures at its end; `tests/faults/README.md` says which
 test is behind each row, `docs/security.md` against what. With `MODHUB_STRESS=1` the same tests run with larger numbers.
 

@@ -80,7 +80,7 @@ def test_modules_of_one_input_stay_bit_for_bit_whatever_may_be_adapted() -> None
     np.testing.assert_array_equal(Session(allowed.network).run(x), Session(plain.network).run(x))
 
 
-def test_a_task_across_data_sets_is_calibrated_and_evaluated() -> None:
+def test_a_task_across_data_sets_is_calibrated() -> None:
     cat, one = parts()[0], digits()[0]
     x = np.random.default_rng(2).random((120, 3, 8, 8), dtype=np.float32)
     scores = Session(compose([cat, one], adapters=BOTH).network).run(x)
@@ -89,4 +89,5 @@ def test_a_task_across_data_sets_is_calibrated_and_evaluated() -> None:
     fitted = flow.compose([cat, one], adapters=BOTH, calibrate=data)
     assert fitted.refit is not None
     assert fitted.refit.accuracy[1] >= fitted.refit.accuracy[0]
-    assert fitted.refit.error[1] <= fitted.refit.error[0] + 0.02
+    assert fitted.package.manifest.method is not None
+    assert {"adapters", "calibrated_on"} <= set(fitted.package.manifest.method.parameters)

@@ -184,9 +184,9 @@ def test_a_token_is_told_nowhere(
         "log": caplog.text + told.out + told.err,
         "process": listing.decode("utf-8", "replace"),
     }
-    for path in tmp_path.rglob("*"):
-        if path.is_file():
-            places[path.name] = path.read_bytes().decode("latin-1")
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            places[file.name] = file.read_bytes().decode("latin-1")
     hits = [name for name, text in places.items() for token in tokens if token.removeprefix("hf_") in text]
     assert hits == []
     figures.tell("F3", "answers, log, process, database, files", places=len(places), tokens=len(tokens), hits=0)
@@ -205,7 +205,7 @@ def test_a_link_is_for_one_content_in_one_repository_for_a_while(service: Servic
     text = batch(service, "alice/open", data)
     secret = service.registry.secret
     permit = links.open_permit(text, secret)
-    changed = {
+    changed: dict[str, dict[str, Any]] = {
         "another content": {"oid": hashlib.sha256(other).hexdigest()},
         "another size": {"size": 1},
         "another repository": {"repo": permit.repo + 1},

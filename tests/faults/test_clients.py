@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tests.server.service import Service
     from tests.support.figures import Figures
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 HEADS, BODIES = size(400, 1_000), size(50, 200)
 CLOSED_AFTER_S = 30.0

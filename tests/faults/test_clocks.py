@@ -25,6 +25,8 @@ from tests.support.needed import lacking
 if TYPE_CHECKING:
     from tests.support.figures import Figures
 
+pytestmark = pytest.mark.slow
+
 CLOCKS = {"-10y": -10 * 365, "-2d": -2, "+2d": 2, "+10y": 10 * 365}
 DAY_S = 86400
 

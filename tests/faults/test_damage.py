@@ -162,6 +162,6 @@ def check_with_the_libraries(found: Package, files: Mapping[str, bytes], changed
     one = single_file(network, classes=("cat",))
     onnx.checker.check_model(onnx.load_model_from_string(one), full_check=True)
     session = onnxruntime.InferenceSession(one, providers=["CPUExecutionProvider"])
-    image = np.zeros((1, *network.input_shape[1:]), dtype=np.float32)
+    image = np.zeros((1, *map(int, network.input.shape[1:])), dtype=np.float32)
     (scores,) = session.run(None, {session.get_inputs()[0].name: image})
     assert scores.shape == (1, 1)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.support.figures import Figures
 
+pytestmark = pytest.mark.slow
+
 DRIVER = "tests.faults.disks"
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tests.support.figures import Figures
 
+pytestmark = pytest.mark.slow
+
 # strace writes "12 openat(AT_FDCWD</tmp>, "/tmp/x", O_RDONLY) = 3</tmp/x>".
 CALL = re.compile(r"\d+\s+(?P<name>\w+)\(")
 KINDS = {word.strip("?"): kind for kind, words in points.SYSTEM_CALLS.items() for word in words.split(",")}

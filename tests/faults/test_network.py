@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Rule = Callable[[str, str], Fault | None]
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use .content=:DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Use .content=:DeprecationWarning")]
 
 CUT_EVERY = 64 << 10
 LARGE = random.Random(1).randbytes(10 << 20)  # noqa: S311  No secret.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from modhub.hub.directory import DirectoryBackend
 from tests.faults import lying_locks, scenes
 from tests.hub.packages import check_whole
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.figures import Figures
+
+pytestmark = pytest.mark.slow
 
 PUBLISHERS = 6
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from tests.support.figures import Figures
 
+pytestmark = pytest.mark.slow
+
 WRITERS = 8
 KILLS = size(3, 60)
 SERVING_S = 1.5

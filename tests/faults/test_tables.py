@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -110,10 +110,10 @@ def exit_code(*words: object) -> int:
         return run([str(word) for word in words])
 
 
-def document(**changes: str) -> dict[str, object]:
+def document(**changes: str) -> dict[str, Any]:
     """Return the manifest of a small module, with some words changed."""
-    found: dict[str, object] = json.loads(module().files["module.json"])
-    files = found["forms"]["standalone"]  # type: ignore[index]
+    found: dict[str, Any] = json.loads(module().files["module.json"])
+    files = found["forms"]["standalone"]
     if (path := changes.pop("path", None)) is not None:
         files[0]["path"] = path
     return {**found, **changes}
@@ -130,12 +130,12 @@ def committed(service: Service, number: int, *, name: str = "cat", version: str 
     index = {**Index().adding([release_of(good)], previous=sha256(Index().to_json())).to_dict(), "releases": [entry]}
     files = {"modhub.json": json.dumps(index).encode(), f"{name}/{version}/module.json": data}
     contents = list(good.files.items())
-    first = path or manifest["forms"]["standalone"][0]["path"]  # type: ignore[index]
+    first = path or manifest["forms"]["standalone"][0]["path"]
     for old, content in contents:
         if old != "module.json":
             files[f"{name}/{version}/{first if old == 'delta.safetensors' else old}"] = content
     repo = f"alice/r{number}"
-    service.api().create_repo(repo)
+    assert service.call("POST", "/api/repos/create", {"name": f"r{number}"}, user="alice").status == 200
     return service.commit(repo, header(), *lines(files)).status == 200
 
 
@@ -195,7 +195,7 @@ def test_all_agree_on_the_names_of_files(service: Service, tmp_path: Path, figur
 
 def test_all_agree_on_the_names_of_collections(service: Service, registry: Path, figures: Figures) -> None:
     def verdicts(_: int, text: str) -> dict[str, bool]:
-        owner, _, name = text.partition("/")
+        owner, _slash, name = text.partition("/")
         body = {"name": name, "organization": owner}
         made = service.call("POST", "/api/repos/create", body, user="root", scope="admin").status
         return {

@@ -54,6 +54,7 @@ def declared(*extras: str) -> set[str]:
     return names | (declared(*inner) if inner else set())
 
 
+@cache
 def imported(folder: Path) -> dict[str, list[str]]:
     """Return what the files of a folder import, by the name of what is imported, with the files."""
     found: dict[str, list[str]] = {}

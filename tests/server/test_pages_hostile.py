@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
@@ -151,7 +151,8 @@ def evil_files(harm: Harm) -> dict[str, bytes]:
         entry = Release.of(manifest, own["module.json"])
         hint = {"verificationMaterial": {"publicKey": {"hint": harm.word()}}}
         extra = {"signature": json.dumps(hint), harm.word(): harm.word()}
-        releases.append(dataclasses.replace(entry, **{mark: harm.word()}, extra=extra))
+        marked: dict[str, Any] = {mark: harm.word()}
+        releases.append(dataclasses.replace(entry, **marked, extra=extra))
         files |= {f"{each.name}/1.0.0/{path}": data for path, data in own.items()}
     index = Index().adding(releases, previous=sha256(Index().to_json()))
     index = dataclasses.replace(index, summary=harm.word(), extra={harm.word(): harm.word()})
