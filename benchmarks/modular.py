@@ -159,7 +159,13 @@ class Bench:
         tuning = Training.fine_tuning(epochs=epochs, rate=0.02, batch=self.options.batch, device="cpu", **flips)
         tuned = dataclasses.replace(self, options=tuning).trained(f"{name}-tuned", plain.model)
         return [
-            {"training": kind, "epochs": done, **self.measured(own), **self.modules(own.model, "fast")}
+            {
+                "training": kind,
+                "epochs": done,
+                "recipe": "fast",
+                **self.measured(own),
+                **self.modules(own.model, "fast"),
+            }
             for kind, done, own in (("plain", 0, plain), ("plain, then modular", epochs, tuned))
         ]
 

@@ -268,14 +268,13 @@ def module_columns(row: dict[str, Any]) -> dict[str, str]:
     """Return what modules are worth and what they weigh as columns."""
     sizes = {name: f"{100 * row['sizes'][name]:.1f}" for name in ("size", "overlap", "jaccard", "macs")}
     return {
-        "recipe": row["recipe"],
+        "recipe": f"{row['recipe']} ({row['rule']})",
         "10 modules": f"{100 * row['modules']['10']:.2f}",
         "5": f"{100 * row['modules']['5']:.2f}",
         "2": f"{100 * row['modules']['2']:.2f}",
         **sizes,
         "latency": f"{100 * row['latency']:.0f}",
-        "union of 2": f"{100 * row['composed size']['2']:.1f}",
-        "union of 10": f"{100 * row['composed size']['10']:.1f}",
+        "union of 10": _percent(row["sizes"]["composed_size"]),
     }
 
 

@@ -181,7 +181,8 @@ class Extraction:
                 if not self.activity.seen[channels].all():
                     continue
                 floor = max(1, int(LEAST * site.size))
-                chosen = own[channels] >= threshold
+                # Where most channels are silent for a class, the threshold may be zero.
+                chosen = (own[channels] >= threshold) & (own[channels] > 0)
                 count = int(chosen.sum())
                 count = count if count >= floor else max(floor, least.get(site.id, 0))
                 count = min(site.size, -(-count // align) * align)
