@@ -20,7 +20,6 @@ ROWS = {
     "A8": "a lock that everybody gets",
     "A9": "clocks that are off",
     "A10": "a damaged store",
-    "B4": "a history of many clients",
     "C1": "the hostile corpus",
     "C2": "one verdict on names, versions and paths",
     "C3": "damaged copies of a package",

@@ -33,5 +33,5 @@ class TorchSession:
         Raises:
             InvalidNetwork: the network fails on them.
         """
-        rows = torch.from_numpy(np.ascontiguousarray(x))
+        rows = torch.from_numpy(np.require(x, requirements=["C", "W"]))
         return np.concatenate([self._net(part).numpy() for part in torch.split(rows, batch_size)])

@@ -120,12 +120,12 @@ def test_a_composite_is_trained_on_in_torch(folder: Path) -> None:
     model = flow.load(folder).to_torch()
     x = torch.from_numpy(golden_input(small_network().input, samples=12))
     wanted = torch.arange(12) % 3
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
     losses = []
-    for _ in range(8):
+    for _ in range(60):
         optimiser.zero_grad()
         loss = torch.nn.functional.cross_entropy(model(x), wanted)
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0]
+    assert losses[-1] < 0.9 * losses[0]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
-from modhub import flow
 from modhub.datasets import Dataset
 from modhub.decomposers.moda import moda
 from modhub.decomposers.moda.activity import activity
@@ -24,7 +21,6 @@ from modhub.decomposers.moda.metrics import (
     summary,
     weights_of,
 )
-from modhub.decomposers.moda.sites import BOUNDED, CONVOLUTIONS, NON_NEGATIVE
 from modhub.decomposers.options import Options
 from modhub.engines.export import from_torch
 from modhub.engines.runtime import Session
@@ -33,17 +29,10 @@ from modhub.network.load import load
 from modhub.network.modules import ClassModule
 from modhub.network.sites import find_sites
 from modhub.network.slice import masked, sliced
-from modhub.package.pack import Release
 from tests.support.networks import Builder
-from tests.support.torch_models import exported, torch_inputs, torch_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from modhub.network.modules import Channels
     from modhub.network.network import Network
-    from modhub.network.sites import Sites
 
 CLASSES = ("a", "b", "c")
 
@@ -122,91 +111,6 @@ def test_a_module_is_the_whole_model_with_every_site_masked(recipe: str) -> None
             found = Session(made(network, split.sites, bare)).run(x)[:, 0]
             np.testing.assert_allclose(found, oracle, atol=1e-5)
     assert any(len(kept) < split.sites[site].size for module in split.modules for site, kept in module.kept.items())
-
-
-class Masking(TorchFunctionMode):
-    """Multiplies the outputs of rectifiers and of convolutions by masks, each in the order in which they run."""
-
-    def __init__(self, rectifiers: list[torch.Tensor], convolutions: list[torch.Tensor]) -> None:
-        super().__init__()
-        self.rectifiers, self.convolutions, self.last = iter(rectifiers), iter(convolutions), torch.ones(1)
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if func in NON_NEGATIVE | BOUNDED:
-            return masked_by(next(self.rectifiers), result)
-        if func in CONVOLUTIONS:
-            self.last = next(self.convolutions)
-        # Batch-norm has an offset, so what it gives is masked again.
-        return masked_by(self.last, result) if func in CONVOLUTIONS | {nn.functional.batch_norm} else result
-
-
-def masked_by(mask: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    return value * mask.reshape(-1, *[1] * (value.ndim - 2))
-
-
-def masking(network: Network, sites: Sites, kept: Mapping[str, Channels]) -> Masking:
-    """Return the masks of what a graph's layers read: behind a rectifier, or of a convolution that is only added."""
-    flags = torch.from_numpy(sites.flags(sites.settle(kept))).float()
-    makers = {node.outputs[0]: node for node in network.nodes}
-    reads = {makers[reader.node].inputs[reader.operand]: reader.channels for reader in sites.readers}
-    rectifiers, convolutions = [], []
-    for node in network.nodes:
-        value = node.outputs[0]
-        if node.op == "Conv":
-            convolutions.append(flags[reads[value]] if value in reads else torch.ones(1))
-        elif node.op in ("Relu", "Clip"):
-            while value not in reads:
-                value = next(other.outputs[0] for other in network.nodes if value in other.inputs)
-            rectifiers.append(flags[reads[value]])
-    return Masking(rectifiers, convolutions)
-
-
-@pytest.mark.parametrize("family", ["ResNet", "MobileNetV2"])
-def test_a_module_of_a_network_with_shortcuts_is_that_too(family: str) -> None:
-    net = torch_model(family)
-    network = load(exported(family, dynamo=False, opset=13))
-    x, y = torch_inputs(family, batch=40, seed=3), np.arange(40) % 5
-    data = Dataset.of(x.numpy(), y=y)
-    split = moda(network, data, data, options=Options(cut="none", max_loss=100, keep=0.5, align=1))
-    for module in split.modules:
-        with torch.no_grad(), masking(network, split.sites, module.kept):
-            oracle = net(x)[:, module.row].numpy()
-        bare = ClassModule(label=module.label, row=module.row, kept=module.kept)
-        found = Session(sliced(network, split.sites, bare)).run(x.numpy())[:, 0]
-        np.testing.assert_allclose(found, oracle, atol=1e-5)
-    assert any(len(kept) < split.sites[site].size for module in split.modules for site, kept in module.kept.items())
-
-
-def test_spread_and_strength_do_not_depend_on_the_resolution() -> None:
-    network, fine = activated("Sigmoid", 8), activated("Sigmoid", 24)
-    data = images(24)
-    large = Dataset.of(data.x.repeat(3, axis=2).repeat(3, axis=3), y=data.y, classes=CLASSES)
-    found = [
-        activity(own, find_sites(own), cut="", features=torch.from_numpy(some.x), columns=some.labels, classes=3)
-        for own, some in ((network, data), (fine, large))
-    ]
-    assert (found[0].frequency[:, found[0].seen] == 1).all()
-    assert found[0].spread.max() <= 1
-    assert np.abs(found[0].spread - found[1].spread).max() < 0.25
-    assert np.abs(found[0].strength - found[1].strength).max() < 0.25
-
-
-def test_modules_merge_into_one_network(tmp_path: Path) -> None:
-    network = plain_network()
-    options = Options(cut="none", max_loss=100, keep=0.4, align=1)
-    split = moda(network, images(), images(30, seed=1), options=options)
-    release = Release(created="2026-01-01T00:00:00Z", parent_name="plain")
-    flow.write_collection(flow.pack(split, release), tmp_path / "split")
-    parts, _ = flow.gather([str(tmp_path / "split/a"), str(tmp_path / "split/c")])
-    found = flow.compose(parts, strategy="union")
-    kept = {
-        site: np.union1d(split.modules[0].kept[site], split.modules[2].kept[site]) for site in split.modules[0].kept
-    }
-    x = images(12, seed=4).x
-    for column, module in enumerate((split.modules[0], split.modules[2])):
-        merged = sliced(network, split.sites, dataclasses.replace(module, kept=kept))
-        np.testing.assert_allclose(Session(found.network).run(x)[:, column], Session(merged).run(x)[:, 0], atol=1e-5)
 
 
 def test_frequency_is_the_share_of_samples_for_which_a_channel_fires_anywhere() -> None:

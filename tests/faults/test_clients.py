@@ -195,9 +195,6 @@ def lies(service: Service) -> dict[str, Callable[[], int]]:
         "a line of 10 MB": lambda: status_of(raw(service, b"GET /" + b"a" * (10 * MIB), timeout=20)),
         "20 MB of JSON": post("/api/repos/create", b'{"name": "' + b"x" * (20 * MIB) + b'"}'),
         "brackets": post("/api/repos/create", b"[" * 100_000),
-        "a line that does not end": post(
-            "/api/models/alice/pets/commit/main", first_line({"summary": "x" * (20 * MIB)})
-        ),
         "a file that is no base64": post(
             "/api/models/alice/pets/commit/main",
             first_line({"summary": "x"})
@@ -232,7 +229,7 @@ def test_an_upload_that_lies_leaves_nothing(server: Process, figures: Figures) -
     statuses: dict[str, Any] = {}
     for name, lie in lies(service).items():
         statuses[name] = lie()
-        assert statuses[name] == 0 or 400 <= statuses[name] < 500, statuses
+        assert statuses[name] == 0 or 400 <= statuses[name] < 500, (name, statuses[name])
         most = max(most, memory_of(server) - before)
         assert service.call("GET", "/healthz").status == 200, name
     deadline = time.monotonic() + 60

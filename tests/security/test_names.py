@@ -26,6 +26,7 @@ OWNERS = (
     "openmodels",
     "pytorch",
     "vision-lab",
+    "neural-parts",
     "huggingface",
     "stanford",
     "kaggle",

@@ -67,8 +67,7 @@ def command(
     REQUIREMENTS are what `modhub resolve` takes, folders of packages or collections, or one lock file; without any,
     modhub.toml says what to compose, and how, and the lock beside it is kept while it fits. The model has
     one input and one output, `scores`, with a column per class in the order asked. It is checked against its modules
-    run alone before anything is written. A union is one network with what any of the modules keeps: cheaper, and not
-    equal to them.
+    run alone before anything is written. A union is cheaper, and not equal to its modules.
     """
     from modhub import flow
     from modhub.composer.reject import parse_reject
