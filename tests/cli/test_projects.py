@@ -272,7 +272,7 @@ def test_data_to_calibrate_on_lies_beside_the_recipe(
         (("resolve", "class:cat", "--upgrade=cat"), 2, "there is no lock yet in which cat could be upgraded"),
         (("resolve", "class:cat", "--max-size", "big"), 2, "expected a size like 500kB or 2MiB, got 'big'"),
         (("resolve", "class:cat", "--license", "mit"), 2, "expected an SPDX licence or one of permissive"),
-        (("install", "--locked"), 2, "Say what to install"),
+        (("install", "--locked"), 3, "there is no modhub.lock"),
     ],
 )
 @pytest.mark.usefixtures("call")
