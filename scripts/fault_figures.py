@@ -21,7 +21,6 @@ ROWS = {
     "A9": "clocks that are off",
     "A10": "a damaged store",
     "C1": "the hostile corpus",
-    "C2": "one verdict on names, versions and paths",
     "C3": "damaged copies of a package",
     "C4": "parsers",
     "C5": "our verdict against the libraries'",

@@ -283,7 +283,6 @@ def test_a_composite_is_a_module_like_others(seeded: Service, tmp_path: Path) ->
     found = page(seeded, "/grace/pets/pets")
     assert "/catalog/try?m=grace/pets/pets" in found.links
     assert "45.3 million" in found.text
-    assert "grace/pets/pets" in page(seeded, f"{PLACE}/cat").text
     assert "They fit together" in page(seeded, f"{COMPOSE}?m=grace/pets/pets").text
 
 
