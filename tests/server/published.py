@@ -74,7 +74,9 @@ def page(service: Service, path: str, *, user: str = "") -> Page:
 
 def publish(service: Service, name: str, files: Mapping[str, bytes], *, private: bool = False) -> None:
     user = name.partition("/")[0]
-    service.api(user).create_repo(name, private=private, exist_ok=True)
+    owner, _, repo = name.partition("/")
+    body = {"name": repo, "organization": owner, "private": private}
+    assert service.call("POST", "/api/repos/create", body, user=user).status in {200, 409}
     answer = service.commit(name, header(), *lines(files), user=user)
     assert answer.status == 200, answer.body
 
