@@ -105,7 +105,7 @@ def test_pages_are_read_without_scripts(site: Service, silent: Browser) -> None:
     silent.open(f"{site.url}{COMPOSE}", scripts=False)
     silent.value("document.querySelector('input[value=ship]').checked = true")
     silent.value("document.querySelector('#choose').submit()")
-    assert "They fit together" in silent.wait("location.hash && document.getElementById('result').innerText")
+    assert "They fit together" in silent.wait("location.hash && document.getElementById('result')?.innerText")
 
 
 def test_modules_are_found_by_words_and_facets(site: Service, silent: Browser) -> None:
