@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from modhub.errors import (
@@ -98,6 +98,7 @@ class Client:
         self.registries = dict(registries)
         self.store = store
         self.offline = offline
+        self._parsed: dict[tuple[str, CollectionId], Snapshot] = {}
 
     def backend(self, registry: str | None = None) -> Backend:
         """Return the backend of a registry, called as people or as locks call it; None is the default.
@@ -140,18 +141,30 @@ class Client:
         if self._is_cut_off(backend):
             if known is None:
                 raise NotFound(f"{collection} was never read from {backend.name}, and this is offline")
-            return _snapshot(backend, collection, *known)
+            return self._snapshot(backend, collection, *known)
         head = backend.head(collection)
         if head is None:
             raise NotFound(f"{backend.name} has no collection {collection}")
         if known is not None and known[0] == head:
-            return _snapshot(backend, collection, *known)
+            return self._snapshot(backend, collection, *known)
+        older = None if known is None or not backend.append_only else self._snapshot(backend, collection, *known)
         data = backend.read(collection, INDEX_FILE, revision=head, limit=limits.INDEX_BYTES)
-        now = _snapshot(backend, collection, head, data)
-        if known is not None and backend.append_only:
-            _check_history(now, older=_snapshot(backend, collection, *known))
+        now = self._snapshot(backend, collection, head, data)
+        if older is not None:
+            _check_history(now, older=older)
         self._remember(backend, collection, head, data)
         return now
+
+    def last_seen(self, collection: CollectionId, *, registry: str | None = None) -> Snapshot | None:
+        """Return a collection as it was last read, without asking its registry; None where it never was.
+
+        Raises:
+            NotFound: there is no such registry.
+            FormatError: the index that was kept is broken.
+        """
+        backend = self.backend(registry)
+        known = seen.recall(self.store, backend.place, collection=collection)
+        return None if known is None else self._snapshot(backend, collection, *known)
 
     def index(self, collection: CollectionId, *, registry: str | None = None) -> Index:
         """Return the index of a collection; see `snapshot`."""
@@ -353,7 +366,22 @@ class Client:
         try:
             return self.snapshot(collection, registry=backend.name)
         except NotFound:
-            return _snapshot(backend, collection, None, Index().to_json())
+            return self._snapshot(backend, collection, None, Index().to_json())
+
+    def _snapshot(self, backend: Backend, collection: CollectionId, revision: str | None, data: bytes) -> Snapshot:
+        """Return what an index says; one that was parsed before is not parsed again."""
+        digest, place = sha256(data), (backend.name, collection)
+        known = self._parsed.get(place)
+        if known is not None and known.digest == digest:
+            return replace(known, revision=revision)
+        try:
+            index = Index.from_json(data)
+        except FormatError as error:
+            raise error.in_file(f"{backend.name} {collection} {INDEX_FILE}") from error
+        self._parsed[place] = Snapshot(
+            registry=backend.name, collection=collection, revision=revision, index=index, digest=digest
+        )
+        return self._parsed[place]
 
     def _remember(self, backend: Backend, collection: CollectionId, revision: str, data: bytes) -> None:
         # Reading works on a read-only store; it only notices less.
@@ -362,14 +390,6 @@ class Client:
 
     def _is_cut_off(self, backend: Backend) -> bool:
         return self.offline and backend.remote
-
-
-def _snapshot(backend: Backend, collection: CollectionId, revision: str | None, data: bytes) -> Snapshot:
-    try:
-        index = Index.from_json(data)
-    except FormatError as error:
-        raise error.in_file(f"{backend.name} {collection} {INDEX_FILE}") from error
-    return Snapshot(registry=backend.name, collection=collection, revision=revision, index=index, digest=sha256(data))
 
 
 def _check_history(now: Snapshot, *, older: Snapshot) -> None:

@@ -31,7 +31,8 @@ def differences(lock: Lock, workspace: Workspace, *, requirements: Sequence[str]
         HubError: a registry cannot be read.
     """
     asked = [*_asked(lock, requirements=requirements), *_request(lock.request, request)]
-    listed = [line for module in lock.modules for line in _listed(module, workspace.with_registries_of(lock))]
+    everywhere = workspace.with_registries_of(lock)
+    listed = [line for module in lock.modules for line in _listed(module, everywhere)]
     if asked or listed:
         return (*asked, *listed)
     try:

@@ -10,9 +10,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from modhub.errors import IntegrityError
-from modhub.hub import seen
 from modhub.package.package import MANIFEST_FILE
-from modhub.spec.index import Index, Release
+from modhub.spec.index import Release
 
 if TYPE_CHECKING:
     from modhub.hub.client import Client
@@ -54,9 +53,8 @@ def check_promises(module: LockedModule, package: Package, client: Client) -> No
 
 def _listed(module: LockedModule, client: Client) -> Release | None:
     """Return what the index last seen lists, without asking the registry again."""
-    backend, package = client.backend(module.registry), module.package
-    known = seen.recall(client.store, backend.place, collection=package.collection)
-    release = Index.from_json(known[1]).get(package.name, module.version) if known else None
+    known = client.last_seen(module.package.collection, registry=module.registry)
+    release = known.index.get(module.package.name, module.version) if known else None
     return release if release is not None and release.manifest.sha256 == module.manifest_sha256 else None
 
 
