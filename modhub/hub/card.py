@@ -10,8 +10,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from modhub.hub.releases import newest_releases
 from modhub.package.markdown import escaped, plain
+from modhub.spec.releases import newest_releases
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

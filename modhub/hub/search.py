@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modhub.hub.releases import newest_releases
 from modhub.spec.names import slug
+from modhub.spec.releases import newest_releases
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

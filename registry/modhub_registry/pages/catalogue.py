@@ -11,6 +11,7 @@ from modhub.errors import FormatError
 from modhub.spec import limits
 from modhub.spec.index import Index
 from modhub.spec.names import CollectionId
+from modhub.spec.releases import newest_releases
 from modhub_registry.checks.versions import INDEX_FILE
 from modhub_registry.errors import EntryNotFound
 from modhub_registry.storage import history, repos
@@ -49,7 +50,7 @@ class Collection:
 
     def newest(self) -> list[Release]:
         """Return the newest release of each package that is not yanked; a pre-release only where nothing else is."""
-        return newest_of(self.index.releases)
+        return newest_releases(self.index.releases)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,16 +110,6 @@ class Catalogue:
         return index
 
 
-def newest_of(releases: Iterable[Release]) -> list[Release]:
-    """Return the newest release of each package, which come sorted; see `Collection.newest`."""
-    newest: dict[str, Release] = {}
-    for release in releases:
-        known = newest.get(release.name)
-        if release.yanked is None and (known is None or known.number.is_prerelease >= release.number.is_prerelease):
-            newest[release.name] = release
-    return list(newest.values())
-
-
 def find_release(collection: Collection, name: str, version: str = "") -> Release:
     """Return a release of a package: of this version, or the newest.
 
@@ -129,7 +120,7 @@ def find_release(collection: Collection, name: str, version: str = "") -> Releas
     if not releases:
         raise EntryNotFound(f"{collection.id} has no package {name!r}")
     if not version:
-        newest = newest_of(releases)
+        newest = newest_releases(releases)
         return newest[0] if newest else releases[-1]
     found = collection.index.get(name, version)
     if found is None:

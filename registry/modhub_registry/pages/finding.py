@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 from modhub.errors import InvalidName
 from modhub.spec.names import slug
+from modhub.spec.releases import newest_releases
 from modhub_registry.errors import Malformed
-from modhub_registry.pages.catalogue import newest_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,11 +72,6 @@ class Question:
         except InvalidName:
             return ""
 
-    def but(self, **changes: object) -> str:
-        """Return the query of an address that asks for something else."""
-        values = {("class" if f.name == "class_name" else f.name): getattr(self, f.name) for f in fields(self)}
-        return urlencode({name: value for name, value in {**values, **changes}.items() if value})
-
     def fits(self, release: Release, collection: Collection, *, without: str = "") -> bool:
         """Tell whether a release is asked for; `without` leaves one field of the question out."""
         tests = {
@@ -122,7 +116,7 @@ def find(collections: Sequence[Collection], question: Question) -> list[Hit]:
     hits = [
         Hit(collection=collection, release=release)
         for collection in collections
-        for release in newest_of(each for each in _scoring(collection) if question.fits(each, collection))
+        for release in newest_releases(each for each in _scoring(collection) if question.fits(each, collection))
     ]
     return sorted(hits, key=lambda hit: _rank(hit, question))
 
@@ -135,7 +129,7 @@ def facets_of(collections: Sequence[Collection], question: Question) -> Facets:
     parents: Counter[str] = Counter()
     names: dict[str, str] = {}
     for collection in collections:
-        for release in newest_of(_scoring(collection)):
+        for release in newest_releases(_scoring(collection)):
             if question.fits(release, collection, without="class"):
                 classes.update(release.classes)
             if release.method and question.fits(release, collection, without="method"):

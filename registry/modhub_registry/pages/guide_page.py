@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from modhub_registry.routes.asked import Asked
 
 PARTS = (look, download, commit, upload, manage, account, status)
-KIND = "{kind:kind}"
 
 
 @dataclass(frozen=True, kw_only=True)

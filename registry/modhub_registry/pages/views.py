@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from modhub.spec import limits
 from modhub.spec.manifest import Manifest
+from modhub.spec.releases import newest_releases
 from modhub_registry.checks.card import CARD_FILE
 from modhub_registry.errors import EntryNotFound
 from modhub_registry.pages.answers import Press
 from modhub_registry.pages.card import card_html
-from modhub_registry.pages.catalogue import Catalogue, Collection, find_release, newest_of, read, release_files
+from modhub_registry.pages.catalogue import Catalogue, Collection, find_release, read, release_files
 from modhub_registry.pages.drawing import DRAWN_MODULES, Draughtsman, over_one_base, plan_of
 from modhub_registry.pages.figures import kept_picture, overlap_picture
 from modhub_registry.pages.finding import Question, facets_of, find
@@ -109,7 +110,7 @@ class Views:
             plan = plan_of(session, collection, [release])
         measured = self.draughtsman.measured(asked.registry.blobs, plan) if plan else {"problem": ""}
         versions = collection.index.find(release.name)
-        newest = newest_of(versions)
+        newest = newest_releases(versions)
         return self.press.page(
             asked,
             "module.html",

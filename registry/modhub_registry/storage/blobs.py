@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import secrets
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20
 LEFTOVER_AGE_S = 24 * 3600.0
-UPLOAD_NAME = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, kw_only=True)
