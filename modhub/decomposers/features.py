@@ -34,7 +34,9 @@ class Features:
         return float((best == self.columns)[inside].mean()) if inside.any() else 0.0
 
 
-def features(network: Network, data: Dataset, *, cut: str, rows: tuple[int, ...], flip: bool) -> Features:
+def features(
+    network: Network, data: Dataset, *, cut: str, rows: tuple[int, ...], flip: bool, own_labels: bool = False
+) -> Features:
     """Return the trunk's outputs and the parent's logits for a data set, computed by ONNX Runtime.
 
     Args:
@@ -43,6 +45,7 @@ def features(network: Network, data: Dataset, *, cut: str, rows: tuple[int, ...]
         cut: the value that ends the trunk, empty for the input itself.
         rows: the parent's logits that modules are made for.
         flip: whether to add mirror images.
+        own_labels: whether samples without labels get those that the parent gives them.
 
     Raises:
         UsageError: mirror images are asked for of what is no image.
@@ -52,11 +55,13 @@ def features(network: Network, data: Dataset, *, cut: str, rows: tuple[int, ...]
         raise UsageError(f"there are no mirror images of {network.input.kind}: leave --flip out")
     if flip:
         x = np.concatenate([x, np.ascontiguousarray(x[..., ::-1])])
-    logits = Session(network).run(x)[:, list(rows)]
+    logits = Session(network).run(x)
     outputs = Session(trunk_of(network, cut)).run(x) if cut else x
     columns = np.full(len(x), -1, dtype=np.int64)
-    if data.y is not None:
-        labels = np.concatenate([data.y, data.y]) if flip else data.y
+    y = logits[: len(data)].argmax(axis=1) if own_labels and data.y is None else data.y
+    if y is not None:
+        labels = np.concatenate([y, y]) if flip else y
         for i, row in enumerate(rows):
             columns[labels == row] = i
-    return Features(torch.from_numpy(outputs), torch.from_numpy(np.ascontiguousarray(logits)), columns)
+    chosen = np.ascontiguousarray(logits[:, list(rows)])
+    return Features(torch.from_numpy(outputs), torch.from_numpy(chosen), columns)

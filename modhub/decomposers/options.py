@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from modhub.errors import UsageError
 
 if TYPE_CHECKING:
     from modhub.decomposers.checkpoint import Checkpoint
@@ -52,3 +54,13 @@ class Options:
     device: str = "cpu"
     budget: float | None = None
     checkpoint: Checkpoint | None = field(default=None, compare=False, repr=False)
+
+
+def check_recipe(name: str, recipes: Iterable[str], *, method: str) -> None:
+    """Check that a decomposer has a recipe of this name.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if name not in (known := tuple(recipes)):
+        raise UsageError(f"{method} has no recipe {name!r}; the recipes are: {', '.join(known)}")

@@ -22,6 +22,7 @@ from modhub.decomposers.start import start
 from modhub.engines.torch_engine import to_torch
 from modhub.network.modules import Affine, ClassModule, Decomposition, affine_layers
 from modhub.network.slice import sliced
+from modhub.network.trunk import computed_from
 from modhub.spec.manifest import Method
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def reader_means(net: TorchNetwork, network: Network, sites: Sites, *, cut: str,
         if nodes[reader.node].op in ("Conv", "Gemm") and nodes[reader.node].inputs[1] in scalable
     ]
     wanted = {nodes[reader.node].inputs[0] for reader in readers}
-    behind = reachable(network, cut)
+    behind = computed_from(network, cut)
     totals: dict[str, torch.Tensor] = {}
     counts = dict.fromkeys(wanted, 0)
     for part in torch.split(x, BATCH):
@@ -178,15 +179,6 @@ def reader_means(net: TorchNetwork, network: Network, sites: Sites, *, cut: str,
         for name in [nodes[reader.node].inputs[0]]
         if name in totals
     ]
-
-
-def reachable(network: Network, start: str) -> set[str]:
-    """Return the values that can be computed from one value and arrays alone, itself among them."""
-    known = {start, "", *network.arrays}
-    for node in network.nodes:
-        if known.issuperset(node.inputs):
-            known.update(node.outputs)
-    return known - set(network.arrays) - {""}
 
 
 def mean_offsets(

@@ -87,3 +87,12 @@ def trunk_of(network: Network, cut: str) -> Network:
     """Return the part of the network that ends at `cut`, with that value as its output."""
     shape = infer_shapes(network)[cut]
     return drop_unused(network.replace(output=cut, output_shape=shape, metadata={}))
+
+
+def computed_from(network: Network, start: str) -> set[str]:
+    """Return the values that can be computed from one value and arrays alone, itself among them."""
+    known = {start, "", *network.arrays}
+    for node in network.nodes:
+        if known.issuperset(node.inputs):
+            known.update(node.outputs)
+    return known - set(network.arrays) - {""}

@@ -16,29 +16,13 @@ from modhub.decomposers.alignment import aligned_masks
 from modhub.decomposers.cutouts import Cutouts
 from modhub.decomposers.gradsplitter.distillation import Recipe
 from modhub.decomposers.gradsplitter.fast import Trainer
-from modhub.decomposers.module_batch import ModuleBatch
 from modhub.decomposers.options import Options, silent
-from modhub.engines.torch_engine import to_torch
 from modhub.network.load import load
-from modhub.network.sites import find_sites
+from tests.support.batches import batch_of, maskable_sites
 from tests.support.networks import inputs_for, networks, perceptrons
 
 if TYPE_CHECKING:
     from modhub.network.network import Network
-
-
-def batch_of(network: Network, seed: int) -> ModuleBatch:
-    """Return the modules of a network, with latents, scales and offsets drawn at random."""
-    sites = find_sites(network)
-    maskable = tuple(site for site in sites.after(network, "") if site.layers)
-    assume(maskable)
-    rows = tuple(range(int(network.output_shape[-1])))
-    batch = ModuleBatch(to_torch(network), network=network, sites=sites, cut="", rows=rows, maskable=maskable)
-    random = torch.Generator().manual_seed(seed)
-    batch.latents.copy_(torch.rand(batch.latents.shape, generator=random))
-    for parameter in (*batch.scales, *batch.offsets):
-        parameter.data += 0.2 * torch.randn(parameter.shape, generator=random)
-    return batch
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
@@ -46,7 +30,8 @@ def batch_of(network: Network, seed: int) -> ModuleBatch:
 def test_cut_out_modules_score_what_masked_ones_do_and_learn_the_same(
     network: Network, seed: int, share: float
 ) -> None:
-    batch = batch_of(network, seed)
+    assume(maskable_sites(network))
+    batch = batch_of(network, seed=seed)
     masks = batch.masks(batch.count(share))
     x = torch.from_numpy(inputs_for(network, seed=seed))
     learned = [*batch.scales, *batch.offsets]

@@ -17,17 +17,16 @@ from modhub.datasets.samples import read_sample
 from modhub.decomposers.cut import choose_cut
 from modhub.decomposers.gradsplitter.distillation import Recipe, distillation_loss, relevant
 from modhub.decomposers.gradsplitter.fast import Snapshot, Trainer, gradsplitter
-from modhub.decomposers.module_batch import ModuleBatch
 from modhub.decomposers.options import Options, silent
 from modhub.decomposers.outcome import choose
 from modhub.engines.runtime import Session
-from modhub.engines.torch_engine import to_torch
 from modhub.errors import DecomposeError, UsageError
 from modhub.network.load import load
 from modhub.network.modules import ClassModule
 from modhub.network.sites import find_sites
 from modhub.network.slice import masked, sliced
 from modhub.network.trunk import trunk_of
+from tests.support.batches import batch_of, maskable_sites
 from tests.support.networks import inputs_for, networks, perceptrons
 
 if TYPE_CHECKING:
@@ -154,15 +153,9 @@ def test_an_unknown_recipe_is_refused(mnist: tuple[Network, Dataset]) -> None:
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(network=st.one_of(networks(), perceptrons()), seed=st.integers(0, 1000))
 def test_all_modules_in_one_batch_score_what_each_scores_alone(network: Network, seed: int) -> None:
-    sites = find_sites(network)
-    maskable = tuple(site for site in sites.after(network, "") if site.layers)
-    assume(maskable)
-    rows = tuple(range(int(network.output_shape[-1])))
-    batch = ModuleBatch(to_torch(network), network=network, sites=sites, cut="", rows=rows, maskable=maskable)
-    random = torch.Generator().manual_seed(seed)
-    batch.latents.copy_(torch.rand(batch.latents.shape, generator=random))
-    for parameter in (*batch.scales, *batch.offsets):
-        parameter.data += 0.2 * torch.randn(parameter.shape, generator=random)
+    assume(maskable_sites(network))
+    batch = batch_of(network, seed=seed)
+    rows, sites = batch.rows, batch.sites
     masks = batch.masks(max(1, batch.width // 2))
     x = inputs_for(network, seed=seed)
     with torch.no_grad():

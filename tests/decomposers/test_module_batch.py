@@ -14,38 +14,25 @@ from hypothesis import strategies as st
 
 from modhub.decomposers.module_batch import ModuleBatch
 from modhub.engines.runtime import Session
-from modhub.engines.torch_engine import to_torch
 from modhub.errors import DecomposeError
 from modhub.network.load import load
 from modhub.network.modules import ClassModule
-from modhub.network.sites import find_sites
 from modhub.network.slice import masked, sliced
 from tests.support.architectures import GATES, convolutional, recurrent, tangled, transformers
+from tests.support.batches import batch_of, maskable_sites
 from tests.support.networks import inputs_for
 from tests.support.onnx_graphs import floats, ints, onnx_bytes
 from tests.support.torch_models import FAMILIES, exported
 
 if TYPE_CHECKING:
     from modhub.network.network import Network
-    from modhub.network.sites import Site
 
 NEAR = 1e-4
 
 
-def maskable_sites(network: Network) -> tuple[Site, ...]:
-    """Return the sites that masks can act on."""
-    return tuple(site for site in find_sites(network).after(network, "") if site.layers)
-
-
 def module_batch(network: Network, *, seed: int, share: float = 0.5) -> tuple[ModuleBatch, torch.Tensor]:
     """Return all modules of a network with random scales and offsets, and masks that keep a random share."""
-    sites, maskable = find_sites(network), maskable_sites(network)
-    rows = tuple(range(int(network.output_shape[-1])))
-    batch = ModuleBatch(to_torch(network), network=network, sites=sites, cut="", rows=rows, maskable=maskable)
-    random = torch.Generator().manual_seed(seed)
-    batch.latents.copy_(torch.rand(batch.latents.shape, generator=random))
-    for parameter in (*batch.scales, *batch.offsets):
-        parameter.data += 0.2 * torch.randn(parameter.shape, generator=random)
+    batch = batch_of(network, seed=seed)
     return batch, batch.masks(batch.count(share))
 
 

@@ -28,9 +28,8 @@ from modhub.decomposers.cnnsplitter.paper import NAME, PAPER, paper
 from modhub.decomposers.gradsplitter.distillation import Recipe, relevant
 from modhub.decomposers.gradsplitter.fast import Trainer
 from modhub.decomposers.module_batch import ModuleBatch
-from modhub.decomposers.options import Options, silent
+from modhub.decomposers.options import Options, check_recipe, silent
 from modhub.decomposers.outcome import choose
-from modhub.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     Bits = npt.NDArray[np.bool_]
     Floats = npt.NDArray[np.floating]
 
+RECIPES = ("fast", "paper")
 COPIES = 40
 """Modules that are evaluated in one batch."""
 
@@ -93,10 +93,9 @@ def cnnsplitter(
         InvalidData: the data does not fit the network, or recipe ``paper`` finds no labels.
     """
     options = options or Options()
+    check_recipe(options.recipe, RECIPES, method=NAME)
     if options.recipe == "paper":
         return paper(network, train, validation, options=options, progress=progress)
-    if options.recipe != "fast":
-        raise UsageError(f"cnnsplitter has no recipe {options.recipe!r}; the recipes are: fast, paper")
     recipe = Recipe(steps=125) if options.steps is None else Recipe(steps=options.steps)
     breeder = Breeder.prepare(network, train, validation, options=options, recipe=recipe, progress=progress)
     history = breeder.search()

@@ -23,15 +23,15 @@ import numpy as np
 import torch
 
 from modhub.decomposers.alignment import aligned_masks
+from modhub.decomposers.batches import batches
 from modhub.decomposers.checkpoint import Checkpoint, State, optimiser_state, restore_optimiser
 from modhub.decomposers.clock import Clock
 from modhub.decomposers.cutouts import Cutouts
 from modhub.decomposers.gradsplitter.distillation import Recipe, distillation_loss, relevant
 from modhub.decomposers.gradsplitter.paper import NAME, PAPER, paper
-from modhub.decomposers.options import Options, silent
+from modhub.decomposers.options import Options, check_recipe, silent
 from modhub.decomposers.outcome import calibrated_accuracy, choose, class_modules, provenance
 from modhub.decomposers.start import start
-from modhub.errors import UsageError
 from modhub.network.cost import node_macs
 from modhub.network.modules import Decomposition
 from modhub.network.shapes import infer_shapes
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from modhub.decomposers.start import Start
     from modhub.network.network import Network
 
+RECIPES = ("fast", "paper")
 WORTH_CUTTING_OUT = 1_000_000
 """Multiply-accumulates of convolutions behind the cut from which settling on networks cut out is faster."""
 FEW_MODULES = 30
@@ -80,10 +81,9 @@ def gradsplitter(
         InvalidData: the data does not fit the network, or recipe ``paper`` finds no labels.
     """
     options = options or Options()
+    check_recipe(options.recipe, RECIPES, method=NAME)
     if options.recipe == "paper":
         return paper(network, train, validation, options=options, progress=progress)
-    if options.recipe != "fast":
-        raise UsageError(f"gradsplitter has no recipe {options.recipe!r}; the recipes are: fast, paper")
     recipe = Recipe() if options.steps is None else Recipe(steps=options.steps)
     trainer = Trainer.prepare(network, train, validation, options=options, recipe=recipe, progress=progress)
     history = trainer.search()
@@ -285,17 +285,8 @@ class Trainer:
         return masks if progress < 1 else aligned_masks(masks, self.batch, multiple=self.options.align)
 
     def _batches(self, steps: int, *, stream: int) -> Iterator[torch.Tensor]:
-        """Yield the rows of as many batches, each row once before any comes again."""
-        size = min(self.recipe.of(self.batch.modules_count).batch, len(self.train.x))
-        given = 0
-        for epoch in range(steps):
-            random = np.random.default_rng((self.options.seed, stream, epoch))
-            order = torch.from_numpy(random.permutation(len(self.train.x)))
-            for first in range(0, len(order) - size + 1, size):
-                if given == steps:
-                    return
-                given += 1
-                yield order[first : first + size]
+        size = self.recipe.of(self.batch.modules_count).batch
+        return batches(len(self.train.x), size, steps=steps, seed=(self.options.seed, stream))
 
     def _step(
         self,

@@ -16,6 +16,7 @@ import torch
 
 from modhub.decomposers.rows import Rows, rows_of
 from modhub.engines.torch_engine import to_torch
+from modhub.network.trunk import computed_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -119,7 +120,7 @@ def activity(
     net = to_torch(network).to(device)
     start = cut or network.input.name
     nodes = {node.outputs[0]: node for node in network.nodes}
-    behind = _computed_from(network, start)
+    behind = computed_from(network, start)
     rows = rows_of(network)
     found = [(reader, nodes[reader.node].inputs[reader.operand]) for reader in sites.readers]
     # A layer that folds other axes into that of the samples is not looked at.
@@ -158,12 +159,3 @@ def _joined(sites: Sites, tallies: Iterable[Tally], counts: npt.NDArray[np.int64
             numbers[:, tally.channels] = np.maximum(numbers[:, tally.channels], own / counts[:, None])
         seen[tally.channels] = True
     return Activity(frequency, spread, strength, seen)
-
-
-def _computed_from(network: Network, start: str) -> set[str]:
-    """Return the values that depend on one value and otherwise on arrays alone, itself among them."""
-    known = {start, "", *network.arrays}
-    for node in network.nodes:
-        if known.issuperset(node.inputs):
-            known.update(node.outputs)
-    return known - set(network.arrays) - {""}

@@ -24,10 +24,10 @@ from modhub.decomposers.cut import choose_cut
 from modhub.decomposers.features import features
 from modhub.decomposers.moda.activity import activity
 from modhub.decomposers.moda.loss import ModularityLoss
-from modhub.decomposers.options import AUTO, Options, silent
+from modhub.decomposers.options import AUTO, Options, check_recipe, silent
 from modhub.decomposers.outcome import calibrated_accuracy, choose, class_modules, provenance
 from modhub.engines.torch_engine import to_torch
-from modhub.errors import DecomposeError, UsageError
+from modhub.errors import DecomposeError
 from modhub.network.modules import ClassModule, Decomposition, kernels, kernels_kept
 from modhub.network.sites import find_sites
 from modhub.network.slice import sliced
@@ -107,8 +107,7 @@ def moda(
         InvalidData: the data does not fit the network.
     """
     options = options or Options()
-    if options.recipe not in RECIPES:
-        raise UsageError(f"moda has no recipe {options.recipe!r}; the recipes are: {', '.join(RECIPES)}")
+    check_recipe(options.recipe, RECIPES, method="moda")
     extraction = Extraction.prepare(network, train, validation, options=options, progress=progress)
     if options.recipe == "paper":
         history = [extraction.rung(extraction.by_frequency(TAU), rule=FREQUENCY, threshold=TAU)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from modhub.errors import UsageError
+from modhub.decomposers.options import check_recipe
 
 KAIMING, MAGNITUDE = "kaiming", "magnitude"
 OWN, GRAFT = "own", "graft"
@@ -92,6 +92,5 @@ def find_recipe(name: str) -> Recipe:
     Raises:
         UsageError: there is none of that name.
     """
-    if name not in RECIPES:
-        raise UsageError(f"weightmask has no recipe {name!r}; the recipes are: {', '.join(RECIPES)}")
+    check_recipe(name, RECIPES, method="weightmask")
     return RECIPES[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from dataclasses import dataclass, field
@@ -12,13 +11,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from modhub.decomposers.batches import batches
 from modhub.decomposers.features import features
 from modhub.decomposers.weightmask.arrays import choose_weights
 from modhub.decomposers.weightmask.batch import WeightBatch
 from modhub.decomposers.weightmask.heads import Heads
 from modhub.decomposers.weightmask.masks import density, deviation, mean_overlap, union
 from modhub.decomposers.weightmask.scores import Scores, first_scores
-from modhub.engines.runtime import Session
 from modhub.engines.torch_engine import to_torch
 from modhub.metrics import fit_platt
 
@@ -114,9 +113,7 @@ class Trainer:
         cut, names = choose_weights(network, options.cut)
         recipe = recipe.for_deep() if is_deep(network, names) else recipe.for_flat()
         rows = options.classes or tuple(range(int(network.output_shape[-1])))
-        if train.y is None:
-            train = dataclasses.replace(train, y=Session(network).run(train.x).argmax(axis=1))
-        learned = features(network, train, cut=cut, rows=rows, flip=options.flip)
+        learned = features(network, train, cut=cut, rows=rows, flip=options.flip, own_labels=True)
         batch = WeightBatch(
             to_torch(network).to(options.device),
             start=cut or network.input.name,
@@ -203,17 +200,8 @@ class Trainer:
         return share if done >= falling else share + (before - share) * (1 - done / falling) ** 3
 
     def _batches(self, steps: int, *, stream: int) -> Iterator[torch.Tensor]:
-        """Yield the rows of as many batches, each row once before any comes again."""
-        size = min(self.recipe.batch, len(self.train.x))
-        given = 0
-        for epoch in range(steps):
-            random = np.random.default_rng((self.options.seed, stream, epoch))
-            order = torch.from_numpy(random.permutation(len(self.train.x)))
-            for first in range(0, len(order) - size + 1, size):
-                if given == steps:
-                    return
-                given += 1
-                yield order[first : first + size]
+        size = self.recipe.batch
+        return batches(len(self.train.x), size, steps=steps, seed=(self.options.seed, stream))
 
     def _step(self, chosen: torch.Tensor, masks: Masks, optimiser: torch.optim.Optimizer, *, rate: float) -> float:
         """Take one step of the heads, and of the scores at a rate that is not zero."""
