@@ -22,10 +22,10 @@ import numpy as np
 from modhub.errors import DecomposeError, FormatError
 from modhub.network.modules import Affine, ClassModule, MlpHead, OwnHead, check_module
 from modhub.package.gaps import from_gaps, to_gaps
-from modhub.package.safetensors_reader import read_arrays, read_header
+from modhub.package.safetensors_reader import ABOUT, read_own
 from modhub.package.stem import NO_STEM, scattered, unpacked
 from modhub.spec import limits
-from modhub.spec.document import Fields, check_format, inside, natural, one_of, parse_json, shown, text
+from modhub.spec.document import check_format, inside, natural, one_of, shown, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,12 +142,8 @@ def read_delta(data: bytes) -> Delta:
     Raises:
         FormatError: the file is malformed, of another format, or holds arrays that a delta has no use for.
     """
-    header = read_header(data)
-    arrays = read_arrays(data, header)
-    if set(header.metadata) != {"modhub"}:
-        raise FormatError("expected one entry, 'modhub'", where="__metadata__")
-    with inside("__metadata__.modhub"):
-        about = Fields(parse_json(header.metadata["modhub"].encode(), limit=limits.GRAPH_TEXT_BYTES))
+    about, arrays = read_own(data, limit=limits.GRAPH_TEXT_BYTES)
+    with inside(ABOUT):
         check_format(about.required("format", text), expected=FORMAT)
         delta = Delta(
             base=about.required("base", text),

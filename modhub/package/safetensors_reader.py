@@ -31,6 +31,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 """Element types of the format: weights and scores, token inputs, channel numbers, packed bits, weights in int8."""
 
+ABOUT = "__metadata__.modhub"
+"""Where a file of modhub's own says what it is."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
@@ -90,6 +93,24 @@ def read_arrays(data: bytes, header: Header) -> dict[str, Array]:
             raise FormatError("holds NaN or infinity", where=name)
         arrays[name] = flat.reshape(entry.shape)
     return arrays
+
+
+def read_own(data: bytes, *, limit: int) -> tuple[Fields, dict[str, Array]]:
+    """Return what a file of modhub's own says about itself in its metadata, under `ABOUT`, and its arrays.
+
+    Args:
+        data: the file.
+        limit: most bytes of what it says.
+
+    Raises:
+        FormatError: the file is malformed, or says anything else; as `read_header` and `read_arrays` do.
+    """
+    header = read_header(data)
+    arrays = read_arrays(data, header)
+    if set(header.metadata) != {"modhub"}:
+        raise FormatError("expected one entry, 'modhub'", where="__metadata__")
+    with inside(ABOUT):
+        return Fields(parse_json(header.metadata["modhub"].encode(), limit=limit)), arrays
 
 
 def any_text(value: object) -> str:

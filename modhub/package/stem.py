@@ -21,10 +21,10 @@ import numpy as np
 from modhub.errors import FormatError
 from modhub.network.onnx_file import is_inline
 from modhub.package.gaps import to_gaps
-from modhub.package.safetensors_reader import read_arrays, read_header
+from modhub.package.safetensors_reader import ABOUT, read_arrays, read_header, read_own
 from modhub.spec import limits
 from modhub.spec.digests import sha256
-from modhub.spec.document import Fields, check_format, inside, list_of, natural, parse_json, shown, table_of, text
+from modhub.spec.document import check_format, inside, list_of, natural, shown, table_of, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,16 +92,12 @@ def from_stem(data: bytes, *, is_pruned: bool = False) -> Stem:
     Raises:
         FormatError: the file is malformed, or its shapes do not fit its bits.
     """
-    header = read_header(data)
-    arrays = read_arrays(data, header)
-    if set(header.metadata) != {"modhub"}:
-        raise FormatError("expected one entry, 'modhub'", where="__metadata__")
-    with inside("__metadata__.modhub"):
-        about = Fields(parse_json(header.metadata["modhub"].encode(), limit=limits.HEADER_BYTES))
+    about, arrays = read_own(data, limit=limits.HEADER_BYTES)
+    with inside(ABOUT):
         check_format(about.required("format", text), expected=FORMAT)
         shapes: dict[str, tuple[int, ...]] = about.required("shapes", table_of(list_of(natural)))
     if set(arrays) != {f"{BITS}{name}" for name in shapes}:
-        raise FormatError("holds other arrays than it has shapes for", where="__metadata__.modhub.shapes")
+        raise FormatError("holds other arrays than it has shapes for", where=f"{ABOUT}.shapes")
     flags = {name: unpacked(arrays[f"{BITS}{name}"], shape, where=f"{BITS}{name}") for name, shape in shapes.items()}
     return Stem(flags=flags, digest=sha256(data), is_pruned=is_pruned)
 
