@@ -7,17 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modhub.report.figures.style import (
-    CELLS_WITH_NUMBERS,
-    SMALL,
-    TINY,
-    Panel,
-    colour_bar,
-    matrix,
-    name_columns,
-    name_rows,
-    text_width,
-)
+from modhub.report.figures.style import CELLS_WITH_NUMBERS, Panel, colour_bar, matrix, name_square, square_panel
 from modhub.report.labels import labels
 
 if TYPE_CHECKING:
@@ -30,14 +20,13 @@ if TYPE_CHECKING:
 
 def overlap_panel(overlap: Overlap) -> Panel:
     """Return a square of cells, a row and a column per module."""
-    count, names = len(overlap.modules), labels(overlap.modules)
-    side = max(2.2, count * (0.32 if count <= CELLS_WITH_NUMBERS else 0.2 if count <= 40 else 0.125))
-    margin = text_width(names) + 0.15
-    return Panel(
-        title="What modules have in common",
-        width=margin + side + 0.95,
-        height=0.5 + side + margin,
-        draw=lambda figure: _draw(figure, overlap, names, side=side),
+    names = labels(overlap.modules)
+    return square_panel(
+        "What modules have in common",
+        names,
+        lambda figure, side: _draw(figure, overlap, names, side=side),
+        cell=0.32,
+        room=0.15,
     )
 
 
@@ -52,8 +41,5 @@ def _draw(figure: SubFigure, overlap: Overlap, names: Sequence[str], *, side: fl
     small = len(names) <= CELLS_WITH_NUMBERS
     texts = [["" if np.isnan(v) else f"{v:.0f}" for v in row] for row in values] if small else []
     artist = matrix(axes, values, low=low, high=high, texts=texts)
-    size = SMALL if len(names) <= 40 else TINY
-    name_rows(axes, names, size=size)
-    name_columns(axes, names, size=size)
-    axes.set_aspect("equal")
+    name_square(axes, names)
     colour_bar(figure, artist, axes, text="weights in common, % of those in either", size=(side, side))

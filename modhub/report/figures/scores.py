@@ -15,13 +15,11 @@ from modhub.report.figures.style import (
     RULE,
     SKY,
     SMALL,
-    TINY,
     Panel,
     colour_bar,
     matrix,
-    name_columns,
-    name_rows,
-    text_width,
+    name_square,
+    square_panel,
 )
 from modhub.report.labels import labels
 
@@ -35,14 +33,13 @@ if TYPE_CHECKING:
 
 def confusion_panel(confusion: Confusion) -> Panel:
     """Return a row of cells per class: which columns its samples got their highest score from."""
-    count, names = len(confusion.classes), labels(confusion.classes)
-    side = max(2.2, count * (0.34 if count <= CELLS_WITH_NUMBERS else 0.2 if count <= 40 else 0.125))
-    margin = text_width(names) + 0.4
-    return Panel(
-        title="What is taken for what",
-        width=margin + side + 0.95,
-        height=0.5 + side + margin,
-        draw=lambda figure: _draw_confusion(figure, confusion, names, side=side),
+    names = labels(confusion.classes)
+    return square_panel(
+        "What is taken for what",
+        names,
+        lambda figure, side: _draw_confusion(figure, confusion, names, side=side),
+        cell=0.34,
+        room=0.4,
     )
 
 
@@ -52,10 +49,7 @@ def _draw_confusion(figure: SubFigure, confusion: Confusion, names: Sequence[str
     texts = [[f"{count}" if count else "" for count in row] for row in confusion.counts.tolist()] if small else []
     shares = np.where(confusion.counts > 0, 100 * confusion.shares, np.nan)
     artist = matrix(axes, shares, low=0.0, high=100.0, texts=texts)
-    size = SMALL if len(names) <= 40 else TINY
-    name_rows(axes, names, size=size)
-    name_columns(axes, names, size=size)
-    axes.set_aspect("equal")
+    name_square(axes, names)
     axes.set_ylabel("class", fontsize=SMALL)
     axes.set_xlabel("taken for", fontsize=SMALL)
     colour_bar(figure, artist, axes, text="of the class's samples, %", size=(side, side))

@@ -35,6 +35,8 @@ CELLS_WITH_LINES = 1600
 """Up to so many cells of a matrix are drawn one by one with a line between; more become an image."""
 CELLS_WITH_NUMBERS = 12
 """Up to so many rows the cells bear their numbers."""
+MANY = 40
+"""From more rows on, names and cells are small."""
 
 SETTINGS: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -122,6 +124,33 @@ def matrix(
         spine.set_visible(False)
     axes.tick_params(length=0)
     return artist
+
+
+def square_panel(
+    title: str, names: Sequence[str], draw: Callable[[SubFigure, float], None], *, cell: float, room: float
+) -> Panel:
+    """Return a panel for a square matrix with a row and a column per name.
+
+    Args:
+        title: of the panel.
+        names: of rows and columns.
+        draw: draws the matrix into a part of a figure, given its side in inches.
+        cell: side in inches of a cell that bears a number.
+        room: inches beside and below the names.
+    """
+    count = len(names)
+    side = max(2.2, count * (cell if count <= CELLS_WITH_NUMBERS else 0.2 if count <= MANY else 0.125))
+    margin = text_width(names) + room
+    width, height = margin + side + 0.95, 0.5 + side + margin
+    return Panel(title=title, width=width, height=height, draw=lambda figure: draw(figure, side))
+
+
+def name_square(axes: Axes, names: Sequence[str]) -> None:
+    """Write the names of a square matrix beside and below it, and keep it square."""
+    size = SMALL if len(names) <= MANY else TINY
+    name_rows(axes, names, size=size)
+    name_columns(axes, names, size=size)
+    axes.set_aspect("equal")
 
 
 def name_rows(axes: Axes, names: Sequence[str], *, size: float) -> None:
