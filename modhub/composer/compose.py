@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from modhub.composer.adapters import adapted
 from modhub.composer.composite import REJECT_ENTRY, Composite, Naming, pack_composite, provenance
 from modhub.composer.fit import TOGETHER, UNION, check_fit, choose_strategy, together_metric
-from modhub.composer.golden import check_golden, record_golden
+from modhub.composer.golden import check_golden
 from modhub.composer.join import join
 from modhub.composer.licences import REFUSE, joined_licence
 from modhub.composer.packed import packed
@@ -20,6 +20,7 @@ from modhub.composer.part import Part
 from modhub.composer.refit import refit
 from modhub.composer.reject import rejection
 from modhub.composer.sources import sources_of, union_density, united
+from modhub.engines.golden import record_golden
 from modhub.errors import ComposeError
 from modhub.network.cost import macs
 from modhub.package.materialise import network_of

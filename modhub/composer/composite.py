@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modhub.composer.golden import GOLDEN_FILE
 from modhub.composer.licences import joined_licence, notice
 from modhub.composer.part import METHOD
+from modhub.engines.golden import GOLDEN_FILE
 from modhub.network.cost import macs
 from modhub.network.network import BATCH
 from modhub.network.onnx_file import WEIGHTS_FILE, to_onnx

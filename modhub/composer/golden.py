@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modhub.engines.golden import (
-    GOLDEN_FILE,
-    INPUT,
-    SCORES,
-    TOLERANCE,
-    golden_input,
-    largest_difference,
-    record_golden,
-    replay,
-)
+from modhub.engines.golden import INPUT, SCORES, TOLERANCE, largest_difference, record_golden
 from modhub.engines.runtime import Session
 from modhub.errors import ComposeError
 
@@ -21,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from modhub.network.network import Array, Network
-
-__all__ = ["GOLDEN_FILE", "INPUT", "SCORES", "TOLERANCE", "check_golden", "golden_input", "record_golden", "replay"]
 
 
 def check_golden(networks: Sequence[Network], joined: Network, *, labels: Sequence[str]) -> dict[str, Array]:

@@ -18,11 +18,11 @@ import numpy as np
 from modhub.composer.adapters import adapted
 from modhub.composer.composite import Composite, provenance
 from modhub.composer.glue import ODDS_LIMIT, Glue, Seen, fit, outcome
-from modhub.composer.golden import GOLDEN_FILE, INPUT, TOLERANCE, golden_input
-from modhub.composer.golden import SCORES as GOLDEN_SCORES
 from modhub.composer.join import SCORES, Merge
 from modhub.composer.licences import joined_licence, notice
 from modhub.composer.part import METHOD
+from modhub.engines.golden import GOLDEN_FILE, INPUT, TOLERANCE, golden_input
+from modhub.engines.golden import SCORES as GOLDEN_SCORES
 from modhub.engines.runtime import Session
 from modhub.errors import ComposeError, InvalidData, UsageError
 from modhub.network.cost import macs

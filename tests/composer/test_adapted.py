@@ -10,9 +10,9 @@ import torch
 
 from modhub import flow
 from modhub.composer.compose import compose
-from modhub.composer.golden import replay
 from modhub.composer.part import Part
 from modhub.datasets import Dataset
+from modhub.engines.golden import replay
 from modhub.engines.runtime import Session
 from modhub.errors import ComposeError
 from modhub.package.materialise import network_of

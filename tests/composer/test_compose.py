@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modhub.composer.compose import Part, compose
-from modhub.composer.golden import golden_input
 from modhub.composer.licences import joined_licence
 from modhub.datasets import Dataset
 from modhub.engines.evaluation import evaluate_network
+from modhub.engines.golden import golden_input
 from modhub.engines.runtime import Session
 from modhub.errors import ComposeError
 from modhub.package.materialise import network_of

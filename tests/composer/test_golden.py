@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from modhub.composer.golden import check_golden, golden_input, replay
+from modhub.composer.golden import check_golden
 from modhub.composer.join import join
+from modhub.engines.golden import golden_input, replay
 from modhub.errors import ComposeError, FormatError
 from modhub.package.materialise import network_of
 from modhub.package.package import Package

@@ -13,14 +13,14 @@ import pytest
 
 from modhub import flow
 from modhub.composer.compose import compose
-from modhub.composer.golden import golden_input
+from modhub.engines.golden import golden_input
 from modhub.engines.runtime import Session
 from modhub.errors import UsageError
 from modhub.package.materialise import network_of
 from tests.support.needed import lacking
+from tests.support.npm import onnxruntime_web
 from tests.support.optimised import optimised_convolutions
 from tests.support.samples import parts, small_network
-from tests.support.web_runtime import onnxruntime_web
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modhub.composer.compose import compose
-from modhub.composer.golden import replay
 from modhub.composer.refit import fit_jointly, refit, scaled
 from modhub.datasets import Dataset
+from modhub.engines.golden import replay
 from modhub.engines.runtime import Session
 from modhub.errors import ComposeError, InvalidData
 from modhub.package.materialise import network_of

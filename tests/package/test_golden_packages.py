@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from modhub.composer.golden import replay
+from modhub.engines.golden import replay
 from modhub.engines.runtime import Session
 from modhub.package.folder import read_collection, read_package
 from modhub.package.materialise import network_of

@@ -13,7 +13,7 @@ from safetensors.numpy import save
 
 from modhub import fsops
 from modhub.composer.compose import Part, compose
-from modhub.composer.golden import golden_input
+from modhub.engines.golden import golden_input
 from modhub.engines.runtime import Session
 from modhub.package.folder import collection_files
 from modhub.package.materialise import network_of
