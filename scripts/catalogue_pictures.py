@@ -22,11 +22,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from modhub.datasets.samples import read_sample_dataset  # noqa: E402
-from modhub_registry.pages.try_page import RUNTIME_FILES, WEB_FOLDER  # noqa: E402
+from modhub_registry.pages.try_page import WEB_FOLDER  # noqa: E402
 from modhub_registry.settings import Limits  # noqa: E402
-from tests.server.browser import RUNTIME, browser, from_npm  # noqa: E402
+from tests.server.browser import browser  # noqa: E402
 from tests.server.published import PLACE, SEEDED, publish, seed_files  # noqa: E402
 from tests.server.service import served  # noqa: E402
+from tests.support.npm import onnxruntime_web  # noqa: E402
 
 if TYPE_CHECKING:
     from tests.server.browser import Browser
@@ -42,7 +43,7 @@ TRIES = 5
 def main() -> None:
     """Write the pictures, and say how large they are."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
-    runtime = from_npm(None, RUNTIME, [f"dist/{name}" for name in RUNTIME_FILES])
+    runtime = onnxruntime_web(None)
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         with (

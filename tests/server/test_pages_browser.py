@@ -17,11 +17,12 @@ from PIL import Image
 
 from modhub.cli.main import cli
 from modhub.datasets.samples import read_sample_dataset
-from modhub_registry.pages.try_page import RUNTIME_FILES, WEB_FOLDER
+from modhub_registry.pages.try_page import WEB_FOLDER
 from modhub_registry.settings import Limits
-from tests.server.browser import AXE, DESKTOP, PHONE, RUNTIME, browser, from_npm
+from tests.server.browser import AXE, DESKTOP, PHONE, browser
 from tests.server.published import PLACE, SEEDED, collection_files, digit_packages, publish, seed_files
 from tests.server.service import served
+from tests.support.npm import from_npm, onnxruntime_web
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,7 @@ FOUND = "[...document.querySelectorAll('#modules ~ .scroll tbody th a')].map(a =
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Service]:
     """A registry with two collections that lends readers what runs models."""
-    runtime = from_npm(pytestconfig, RUNTIME, [f"dist/{name}" for name in RUNTIME_FILES])
+    runtime = onnxruntime_web(pytestconfig)
     root = tmp_path_factory.mktemp("site")
     with served(root, limits=LIMITS) as service:
         publish(service, SEEDED, seed_files())
