@@ -43,7 +43,7 @@ def short(event: Mapping[str, Any]) -> str:
     parts = [f"{key} {event[key]}" for key in ("rung", "epoch", "generation") if key in event]
     parts += [f"keeps {percent(event['kept'])}"] if "kept" in event else []
     parts += [f"loss {event['loss']:.3g}"] if "loss" in event else []
-    parts += [f"about {duration(event['left_s'])} left"] if event.get("left_s") is not None else []
+    parts += [f"about {duration(event['left_s'])} left"] if event.get("left_s") else []
     return ", ".join(parts)
 
 
@@ -61,7 +61,7 @@ def tell(event: Mapping[str, Any]) -> None:
         parts = [f"keeps {percent(event['kept'])} of the {event.get('unit', 'kernels')} behind the trunk"]
         parts += [f"loss {event['loss']:.4g}"] if "loss" in event else []
         parts += [f"composed accuracy {percent(event['accuracy'])} on validation data"] if "accuracy" in event else []
-        parts += [f"about {duration(event['left_s'])} left"] if event.get("left_s") is not None else []
+        parts += [f"about {duration(event['left_s'])} left"] if event.get("left_s") else []
         say(f"   {step:<8} {', '.join(parts)}")
     elif step == "parent":
         say(f"   the parent's accuracy on validation data is {percent(event['accuracy'])}")

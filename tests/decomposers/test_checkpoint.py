@@ -234,6 +234,7 @@ def fingerprint_of(decomposition: Decomposition) -> list[str]:
             (
                 {site: kept.tolist() for site, kept in module.kept.items()},
                 {name: (affine.scale.tobytes(), affine.offset.tobytes()) for name, affine in module.affine.items()},
+                {name: flags.tobytes() for name, flags in module.weights.items()},
                 [value.tobytes() for value in vars(module.head).values()] if hasattr(module.head, "first") else "own",
                 module.calibration,
             )
@@ -280,6 +281,8 @@ class Stopped(Exception):
         ("gradsplitter", "paper", "1"),
         ("cnnsplitter", "fast", "4"),
         ("cnnsplitter", "paper", "9"),
+        ("weightmask", "fast", "40"),
+        ("weightmask", "paper", "40"),
     ],
 )
 def test_stopped_anywhere_and_resumed_gives_what_an_undisturbed_run_gives(

@@ -374,7 +374,9 @@ def test_progress_tells_about_every_density() -> None:
     events: list[Mapping[str, Any]] = []
     options = Options(keep=0.3, steps=5, max_loss=100)
     weightmask(trained_parent(), clusters(), clusters(seed=1), options=options, progress=events.append)
-    assert [event["step"] for event in events] == ["trunk", "parent", "rung", "rung", "chosen"]
+    steps = ["trunk", "parent", "training", "rung", "training", "rung", "chosen"]
+    assert [event["step"] for event in events] == steps
+    assert [event["left_s"] for event in events if event["step"] == "rung"][-1] == 0
     assert events[0]["weights"] == 20 * 40 + 40 * 24
 
 

@@ -54,6 +54,11 @@ class Heads:
         self.parameters = [own.detach().to(device).requires_grad_() for own in self.parameters]
         return self
 
+    def put(self, parameters: Sequence[torch.Tensor]) -> None:
+        """Take other parameters, in place of those that are there."""
+        device = self.parameters[0].device
+        self.parameters = [own.detach().clone().to(device).requires_grad_() for own in parameters]
+
     def raw(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the raw scores ``[B, N]`` for logits ``[N, B, classes]``."""
         if self.kind == OWN:

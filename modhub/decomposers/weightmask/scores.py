@@ -12,13 +12,15 @@ from modhub.decomposers.weightmask.masks import highest
 from modhub.decomposers.weightmask.recipe import MAGNITUDE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from modhub.decomposers.weightmask.masks import Masks
     from modhub.decomposers.weightmask.recipe import Recipe
     from modhub.network.network import Network
 
     Tensors = Sequence[torch.Tensor]
+
+PARTS = ("values", "common", "last_mean", "velocity")
 
 
 def first_scores(network: Network, names: Sequence[str], *, modules: int, init: str, seed: int) -> list[torch.Tensor]:
@@ -66,6 +68,17 @@ class Scores:
     def restart(self) -> None:
         """Forget the momentum."""
         self.velocity = [torch.zeros_like(own) for own in self.values]
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return everything that the next steps depend on, by name."""
+        return {f"{part}/{i}": own for part in PARTS for i, own in enumerate(getattr(self, part))}
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take what `state` returned."""
+        device = self.values[0].device
+        for part in PARTS:
+            names = [f"{part}/{i}" for i in range(len(self.values))]
+            setattr(self, part, [state[name].to(device) for name in names if name in state])
 
     def masks(self, density: float) -> Masks:
         """Return the masks of a density."""

@@ -65,7 +65,7 @@ def outcome(
 ) -> Decomposition:
     """Return the modules of one rung, calibrated and measured on the validation data."""
     options = trainer.options
-    trainer.heads.parameters = [own.clone().requires_grad_() for own in chosen.heads]
+    trainer.heads.put(chosen.heads)
     nothing: list[dict[str, object]] = [{} for _ in trainer.rows]
     modules = class_modules(
         chosen.scores,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,8 @@ import torch
 from torch.nn import functional
 
 from modhub.decomposers.batches import batches
+from modhub.decomposers.checkpoint import Checkpoint, State, optimiser_state, restore_optimiser
+from modhub.decomposers.clock import Clock
 from modhub.decomposers.features import features
 from modhub.decomposers.weightmask.arrays import choose_weights
 from modhub.decomposers.weightmask.batch import WeightBatch
@@ -22,7 +24,7 @@ from modhub.engines.torch_engine import to_torch
 from modhub.metrics import fit_platt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 FLAT_LAYERS, FEW_LAYERS = frozenset({"Gemm"}), 3
 EVALUATION_BATCH = 256
+TELL_EVERY = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,23 @@ class Rung:
         accuracies = {"accuracy": self.accuracy, "parallel": self.parallel, "union": self.union, "loss": self.loss}
         return {"step": "rung", "unit": "weights", "kept": self.share, **accuracies, **self.sharing()}
 
+    def state(self, prefix: str) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+        """Return the numbers, and the tensors by names that start with a prefix; see `of`."""
+        numbers = {"share": self.share, "parallel": self.parallel, "union": self.union, "loss": self.loss}
+        return numbers, {
+            **{f"{prefix}masks/{i}": own for i, own in enumerate(self.masks)},
+            **{f"{prefix}heads/{i}": own for i, own in enumerate(self.heads)},
+            f"{prefix}scores": torch.from_numpy(self.scores),
+        }
+
+    @classmethod
+    def of(cls, numbers: Mapping[str, float], state: State, prefix: str, *, device: str) -> Rung:
+        """Return the rung that `state` tells of."""
+        masks, heads = (
+            [own.to(device) for own in in_order(state.under(f"{prefix}{part}/"))] for part in ("masks", "heads")
+        )
+        return cls(**numbers, masks=masks, heads=heads, scores=state.arrays[f"{prefix}scores"].numpy())
+
 
 @dataclass
 class Trainer:
@@ -89,7 +109,8 @@ class Trainer:
     options: Options
     recipe: Recipe
     progress: Progress
-    started: float = field(default_factory=time.monotonic)
+    checkpoint: Checkpoint
+    history: list[Rung] = field(default_factory=list)
 
     @classmethod
     def prepare(
@@ -110,6 +131,7 @@ class Trainer:
         Raises:
             DecomposeError: the cut is impossible, or nothing behind it can be masked.
         """
+        checkpoint = Checkpoint.of(options)
         cut, names = choose_weights(network, options.cut)
         recipe = recipe.for_deep() if is_deep(network, names) else recipe.for_flat()
         rows = options.classes or tuple(range(int(network.output_shape[-1])))
@@ -142,6 +164,7 @@ class Trainer:
             options=options,
             recipe=recipe,
             progress=progress,
+            checkpoint=checkpoint,
         )
         progress({"step": "trunk", "cut": cut, "arrays": len(names), "weights": found.size})
         progress({"step": "parent", "accuracy": found.parent_accuracy})
@@ -158,41 +181,105 @@ class Trainer:
         return self.validation.accuracy(self.validation.logits)
 
     def search(self) -> list[Rung]:
-        """Return a rung per density, until one loses more than is allowed, the goal is reached or time is up."""
-        found: list[Rung] = []
-        before = 1.0
-        for number, share in enumerate([*(s for s in self.recipe.ladder if s > self.options.keep), self.options.keep]):
-            found.append(self.climb(number, before, share))
-            self.progress(found[-1].report())
-            if 100 * (self.parent_accuracy - found[-1].accuracy) > self.options.max_loss or self._out_of_time():
+        """Return a rung per density, until one loses more than is allowed, the goal is reached or time is up.
+
+        It goes on from the checkpoint, where there is one.
+        """
+        saved = self.checkpoint.load()
+        if saved is not None:
+            self._restore(saved)
+        ladder = [1.0, *self.densities]
+        for number in range(len(self.history), len(self.densities)):
+            self.history.append(self.climb(number, ladder[number], ladder[number + 1], saved=saved))
+            saved = None
+            self.progress(
+                {**self.history[-1].report(), "left_s": self.clock.left_s((number + 1) / len(self.densities))}
+            )
+            lost = 100 * (self.parent_accuracy - self.history[-1].accuracy)
+            # Another rung takes about as long as all before it did.
+            if lost > self.options.max_loss or self.clock.is_over(ahead_s=self.checkpoint.spent_s):
                 break
-            before = share
-        return found
+        return self.history
 
-    def _out_of_time(self) -> bool:
-        """Tell whether another rung could end after the budget; a rung takes about as long as the ones before it."""
-        budget = self.options.budget
-        return budget is not None and 2 * (time.monotonic() - self.started) > budget
+    @property
+    def densities(self) -> list[float]:
+        """Return the shares of weights that are tried, in this order."""
+        return [*(share for share in self.recipe.ladder if share > self.options.keep), self.options.keep]
 
-    def climb(self, number: int, before: float, share: float) -> Rung:
-        """Return the modules after bringing the density from one share to the next and learning there."""
+    @property
+    def clock(self) -> Clock:
+        """Return the time that the search takes and may take."""
+        return Clock.of(self.options, self.checkpoint)
+
+    def climb(self, number: int, before: float, share: float, *, saved: State | None = None) -> Rung:
+        """Return the modules after bringing the density from one share to the next and learning there.
+
+        Args:
+            number: which rung this is, from 0.
+            before: density so far.
+            share: density to reach.
+            saved: where an earlier run was within this rung.
+        """
         recipe = self.recipe
         optimiser = torch.optim.Adam(self.heads.parameters, lr=recipe.head_rate)
-        self.scores.restart()
-        losses = []
-        masks = self.scores.masks(before)
+        losses: list[float] = []
+        if saved is None:
+            self.scores.restart()
+            masks = self.scores.masks(before)
+        else:
+            masks = [own.to(self.options.device) for own in in_order(saved.under("masks/"))]
+            losses = list(saved.values["losses"])
+            restore_optimiser(optimiser, saved)
         epoch = max(1, len(self.train.x) // recipe.batch)
-        for step, chosen in enumerate(self._batches(recipe.steps, stream=number)):
+        for step, chosen in islice(enumerate(self._batches(recipe.steps, stream=number)), len(losses), None):
+            self._keep(number, masks, losses, optimiser)
             done = step / recipe.steps
             learns = done < 1 - recipe.settling
             if learns and step % recipe.every == 0:
                 masks = self.scores.masks(self._density(done, before, share))
             if recipe.stem and step and step % epoch == 0:
                 self.scores.remember_mean()
-            rate = recipe.rate * 0.5 * (1 + math.cos(math.pi * done))
-            losses.append(self._step(chosen, masks, optimiser, rate=rate if learns else 0.0))
-            optimiser.param_groups[0]["lr"] = recipe.head_rate * 0.5 * (1 + math.cos(math.pi * done))
+            falling = 0.5 * (1 + math.cos(math.pi * done))
+            optimiser.param_groups[0]["lr"] = recipe.head_rate * falling
+            rate = recipe.rate * falling if learns else 0.0
+            losses.append(self._step(chosen, masks, optimiser, rate=rate))
+            if step % TELL_EVERY == 0:
+                self._tell(number, done, masks, losses[-1])
         return self.measured(self.scores.masks(share), loss=float(np.mean(losses[-max(1, len(losses) // 4) :])))
+
+    def _tell(self, number: int, done: float, masks: Masks, loss: float) -> None:
+        left_s = self.clock.left_s((number + done) / len(self.densities))
+        kept = density(masks)
+        self.progress(
+            {"step": "training", "unit": "weights", "rung": number, "kept": kept, "loss": loss, "left_s": left_s}
+        )
+
+    def _keep(self, number: int, masks: Masks, losses: list[float], optimiser: torch.optim.Optimizer) -> None:
+        """Let the checkpoint hold everything that the rest of the search depends on."""
+
+        def state() -> State:
+            older = [rung.state(f"history/{i}/") for i, rung in enumerate(self.history)]
+            arrays = {
+                **{f"masks/{i}": own for i, own in enumerate(masks)},
+                **{f"heads/{i}": own for i, own in enumerate(self.heads.parameters)},
+                **{f"scores/{name}": own for name, own in self.scores.state().items()},
+                **optimiser_state(optimiser),
+            }
+            for _, tensors in older:
+                arrays.update(tensors)
+            return State(
+                values={"rung": number, "losses": losses, "history": [numbers for numbers, _ in older]}, arrays=arrays
+            )
+
+        self.checkpoint.save(state)
+
+    def _restore(self, saved: State) -> None:
+        self.scores.restore(saved.under("scores/"))
+        self.heads.put(in_order(saved.under("heads/")))
+        self.history[:] = [
+            Rung.of(numbers, saved, f"history/{i}/", device=self.options.device)
+            for i, numbers in enumerate(saved.values["history"])
+        ]
 
     def _density(self, done: float, before: float, share: float) -> float:
         """Return the density when a part of a rung is done."""
@@ -322,6 +409,11 @@ class Trainer:
 
     def _parts(self, x: torch.Tensor) -> Iterator[torch.Tensor]:
         return (part.to(self.options.device) for part in torch.split(x, EVALUATION_BATCH))
+
+
+def in_order(tensors: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Return tensors called 0, 1, 2 and so on in that order."""
+    return [tensors[str(i)] for i in range(len(tensors))]
 
 
 def is_deep(network: Network, names: Sequence[str]) -> bool:
