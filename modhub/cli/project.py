@@ -52,8 +52,10 @@ class Task:
 
     def differences(self, lock: Lock) -> tuple[str, ...]:
         """Return in what a lock does not hold for this any more."""
+        from modhub.workspace.comparing import differences
+
         check_present(self.workspace)
-        return self.workspace.differences(lock, self.requirements, request=self.request)
+        return differences(lock, self.workspace, requirements=self.requirements, request=self.request)
 
     def write(self, lock: Lock) -> None:
         """Write a lock where it belongs, if it says anything new."""

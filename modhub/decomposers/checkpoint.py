@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from modhub.decomposers.options import Options
-
 FORMAT = "modhub/checkpoint@1"
 STATE_FILE = "state.json"
 ARRAY_FILES = ("arrays-0.safetensors", "arrays-1.safetensors")
@@ -75,11 +73,6 @@ class Checkpoint:
         self._slot = 0
         self._written = self._begun
         self._took_s = 0.0
-
-    @classmethod
-    def of(cls, options: Options) -> Checkpoint:
-        """Return the checkpoint that the options name, or one that keeps nothing."""
-        return options.checkpoint or cls()
 
     @property
     def spent_s(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modhub.errors import NotFound, ResolveError
+from modhub.spec.requirements import parse_requirement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,12 +25,14 @@ def differences(lock: Lock, workspace: Workspace, *, requirements: Sequence[str]
     Args:
         lock: what is looked at.
         workspace: where the releases were looked for; the registries that the lock names are always asked.
-        requirements: what is asked for now, as `parse_requirement` writes it.
+        requirements: what is asked for now.
         request: how.
 
     Raises:
+        InvalidRequirement: one cannot be read.
         HubError: a registry cannot be read.
     """
+    requirements = [str(parse_requirement(text)) for text in requirements]
     asked = [*_asked(lock, requirements=requirements), *_request(lock.request, request)]
     everywhere = workspace.with_registries_of(lock)
     listed = [line for module in lock.modules for line in _listed(module, everywhere)]

@@ -140,13 +140,6 @@ class Workspace:
             raise ResolveError(f"{answer}{''.join(skipped)}")
         return answer.lock(created_by=f"modhub {__version__}", target=RUNTIME, request=request)
 
-    def differences(self, lock: Lock, requirements: Sequence[str], *, request: Request) -> tuple[str, ...]:
-        """Return in what a lock differs from a request or its registries; see `modhub.workspace.comparing`."""
-        from modhub.workspace.comparing import differences
-
-        asked = [str(parse_requirement(text)) for text in requirements]
-        return differences(lock, self, requirements=asked, request=request)
-
     def explain(self, lock: Lock, *, old: Lock | None = None) -> tuple[Choice, ...]:
         """Return each release of a lock with the reasons for it."""
         catalog = self.with_registries_of(lock).catalog(parse_requirement(text) for text in lock.requirements)

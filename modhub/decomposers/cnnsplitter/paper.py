@@ -165,7 +165,7 @@ class Explorer:
         progress: Progress,
     ) -> Self:
         """Return an explorer with its first population, or the one of the checkpoint."""
-        checkpoint = Checkpoint.of(options)
+        checkpoint = options.checkpoint or Checkpoint()
         begun = start(network, train, validation, options=options, flip=False, progress=progress)
         candidates = Candidates.of(begun)
         genes = Genes.of(class_importance(begun, numbers.confidence)[:, candidates.free], candidates.layers)

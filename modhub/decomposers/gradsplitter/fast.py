@@ -144,7 +144,7 @@ class Trainer:
         progress: Progress,
     ) -> Self:
         """Return a trainer with the cut chosen and the trunk's outputs computed once."""
-        checkpoint = Checkpoint.of(options)
+        checkpoint = options.checkpoint or Checkpoint()
         begun = start(network, train, validation, options=options, flip=options.flip, progress=progress)
         clock = Clock.of(options, checkpoint)
         return cls(begun=begun, options=options, recipe=recipe, progress=progress, checkpoint=checkpoint, clock=clock)

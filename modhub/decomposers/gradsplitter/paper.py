@@ -240,7 +240,7 @@ class Learner:
         progress: Progress,
     ) -> Self:
         """Return a learner with all kernels kept and heads as they are drawn."""
-        checkpoint = Checkpoint.of(options)
+        checkpoint = options.checkpoint or Checkpoint()
         begun = start(network, train, validation, options=options, flip=False, progress=progress)
         modules = begun.batch.modules_count
         tied, free = tied_columns(begun.sites, begun.batch.maskable)

@@ -131,7 +131,7 @@ class Trainer:
         Raises:
             DecomposeError: the cut is impossible, or nothing behind it can be masked.
         """
-        checkpoint = Checkpoint.of(options)
+        checkpoint = options.checkpoint or Checkpoint()
         cut, names = choose_weights(network, options.cut)
         recipe = recipe.for_deep() if is_deep(network, names) else recipe.for_flat()
         rows = options.classes or tuple(range(int(network.output_shape[-1])))
