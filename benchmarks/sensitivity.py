@@ -124,7 +124,7 @@ def draw(values: dict[str, Any], axes: Axes) -> None:
     """Draw a panel per weight, and one for the threshold."""
     figure = axes.figure
     axes.remove()
-    figure.set_size_inches(8, 6)
+    figure.set_size_inches(9, 6)
     panels = figure.subplots(2, 2, sharey=True).flat
     for weight, panel in zip(WEIGHTS, panels, strict=False):
         rows = [row for row in values["weights"] if row["weight"] == weight]
@@ -148,6 +148,6 @@ def draw(values: dict[str, Any], axes: Axes) -> None:
         )  # fmt: skip
     panel.set_xlabel("tau (default 0.9)")
     figure.axes[0].set_ylim(0, 1.05)
-    for own in (figure.axes[0], panel):
-        own.legend(fontsize="x-small", frameon=False)
+    for own, place in ((figure.axes[0], "outside right upper"), (panel, "outside right lower")):
+        figure.legend(*own.get_legend_handles_labels(), loc=place, fontsize="small", frameon=False)
     figure.suptitle(f"{values['data']}, {values['epochs']} epochs", fontsize="medium")
