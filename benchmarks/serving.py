@@ -44,6 +44,7 @@ MIX = {"search": 30, "info": 20, "index": 25, "download": 20, "publish": 5}
 """Of a hundred requests."""
 
 REPEATS = 40
+TENTHS = 10
 
 
 class Connection:
@@ -85,7 +86,7 @@ def measure(*, full: bool) -> dict[str, Any]:
 
 
 def measure_load(root: Path, *, clients: int, seconds: int) -> dict[str, Any]:
-    """Return what many clients saw in some seconds, and the server's memory at the begin and the end."""
+    """Return what many clients saw in some seconds, and the server's memory meanwhile."""
     registry = open_registry(Settings(root=root))
     token = new_token(registry)
     add_collections(registry, 100)
@@ -94,9 +95,7 @@ def measure_load(root: Path, *, clients: int, seconds: int) -> dict[str, Any]:
         asyncio.run(publish_seed(url, token))
         seen: dict[str, list[float]] = {kind: [] for kind in MIX}
         errors: list[str] = []
-        warm = resident_mb(process.pid)
-        asyncio.run(load(url, token, seen, errors, clients=clients, seconds=seconds))
-        memory = {"at start": warm, "at end": resident_mb(process.pid)}
+        memory = asyncio.run(load(url, token, seen, errors, pid=process.pid, clients=clients, seconds=seconds))
     rows = [
         {
             "request": kind,
@@ -110,11 +109,21 @@ def measure_load(root: Path, *, clients: int, seconds: int) -> dict[str, Any]:
 
 
 async def load(
-    url: str, token: str, seen: Mapping[str, list[float]], errors: list[str], *, clients: int, seconds: int
-) -> None:
-    """Let many clients work for a while."""
+    url: str, token: str, seen: Mapping[str, list[float]], errors: list[str], *, pid: int, clients: int, seconds: int
+) -> list[float]:
+    """Let many clients work for a while; return the server's memory before, and after each tenth of the time."""
     end = time.monotonic() + seconds
+
+    async def watch() -> list[float]:
+        found = [resident_mb(pid)]
+        for _ in range(TENTHS):
+            await asyncio.sleep(seconds / TENTHS)
+            found.append(resident_mb(pid))
+        return found
+
+    memory = asyncio.create_task(watch())
     await asyncio.gather(*(client(url, token, seen, errors, number=n, end=end) for n in range(clients)))
+    return await memory
 
 
 async def client(
