@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from modhub.composer.compose import compose
 from modhub.datasets import Dataset
 from modhub.decomposers.moda import moda
 from modhub.decomposers.moda.activity import activity
@@ -30,8 +33,12 @@ from modhub.network.modules import ClassModule
 from modhub.network.sites import find_sites
 from modhub.network.slice import masked, sliced
 from tests.support.networks import Builder
+from tests.support.torch_models import torch_inputs, torch_model
+from tests.support.weight_masks import parts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     from modhub.network.network import Network
 
 CLASSES = ("a", "b", "c")
@@ -71,12 +78,12 @@ def plain_network(seed: int = 0) -> Network:
     return load(from_torch(plain(seed), torch.zeros(2, 3, 8, 8)))
 
 
-def activated(op: str, side: int) -> Network:
+def activated(op: str, side: int, *, kernel: int = 3) -> Network:
     """Return two convolutions with an activation behind each; SiLU is spelled with a sigmoid, as in ONNX."""
     builder = Builder(shape=(3, side, side), seed=0)
     value = builder.input
     for channels in (16, 32):
-        value = builder.conv(value, channels)
+        value = builder.conv(value, channels, kernel=kernel)
         found = builder.apply(op, value)
         value = builder.apply("Mul", value, found) if op == "Sigmoid" else found
     return builder.build(builder.gemm(builder.flatten(builder.global_pool(value)), 3))
@@ -113,6 +120,81 @@ def test_a_module_is_the_whole_model_with_every_site_masked(recipe: str) -> None
     assert any(len(kept) < split.sites[site].size for module in split.modules for site, kept in module.kept.items())
 
 
+MASKED: Mapping[str, Mapping[str, str]] = {
+    "ResNet": {
+        "1": "0.weight",
+        "2.first_norm": "2.first.weight",
+        "2.second_norm": "2.second.weight",
+        "2": "0.weight",
+        "3.project": "3.project.weight",
+        "3.first_norm": "3.first.weight",
+        "3.second_norm": "3.second.weight",
+        "3": "3.project.weight",
+    },
+    "MobileNetV2": {
+        "1": "0.weight",
+        **{f"{block}.layers.{layer}": f"{block}.layers.0.weight" for block in "23" for layer in (2, 5)},
+        **{f"{block}.layers.7": f"{block}.layers.6.weight" for block in "23"},
+        **dict.fromkeys("23", "0.weight"),
+    },
+}
+"""The site that each part's output belongs to, wherever channels become final: behind batch-norm and activation, also
+behind those of a depthwise convolution, whose offset is not zero; a branch before and the stream behind an addition.
+A rectifier that follows directly keeps zeros."""
+
+
+@contextmanager
+def masking(net: nn.Module, masks: Mapping[str, torch.Tensor]) -> Iterator[None]:
+    """Multiply the outputs of a network's parts by masks, ``[channels]``, by the names of the parts."""
+
+    def hook(mask: torch.Tensor) -> Callable[[nn.Module, object, torch.Tensor], torch.Tensor]:
+        return lambda _, __, value: value * mask.reshape(-1, *[1] * (value.ndim - 2))
+
+    handles = [net.get_submodule(name).register_forward_hook(hook(mask)) for name, mask in masks.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@pytest.mark.parametrize("family", MASKED)
+def test_a_module_of_a_network_with_shortcuts_is_that_too(family: str) -> None:
+    net = torch_model(family)
+    network = load(from_torch(net, torch_inputs(family)))
+    x, y = torch_inputs(family, batch=40, seed=3), np.arange(40) % 5
+    data = Dataset.of(x.numpy(), y=y)
+    split = moda(network, data, data, options=Options(cut="none", max_loss=100, keep=0.5, align=1))
+    assert {site.id for site in split.sites.sites if not site.pinned} == set(MASKED[family].values())
+    for module in split.modules:
+        masks = {}
+        for part, site in MASKED[family].items():
+            masks[part] = torch.zeros(split.sites[site].size)
+            masks[part][torch.from_numpy(module.kept[site])] = 1
+        with torch.no_grad(), masking(net, masks):
+            oracle = net(x)[:, module.row].numpy()
+        bare = ClassModule(label=module.label, row=module.row, kept=module.kept)
+        for made in (sliced, masked):
+            found = Session(made(network, split.sites, bare)).run(x.numpy())[:, 0]
+            np.testing.assert_allclose(found, oracle, atol=1e-5)
+    assert all(len(module.kept[site]) < split.sites[site].size for module in split.modules for site in module.kept)
+
+
+def test_modules_merge_into_one_network() -> None:
+    network = plain_network()
+    split = moda(network, images(), images(30, seed=1), options=Options(cut="none", max_loss=100, keep=0.4, align=1))
+    first, _, last = split.modules
+    parts = parts_of(split)
+    union = compose([parts[0], parts[2]], strategy="union")
+    kept = {site: np.union1d(first.kept[site], last.kept[site]) for site in first.kept}
+    assert any(len(own) < split.sites[site].size for site, own in kept.items())
+    x = images(12, seed=4).x
+    for column, module in enumerate((first, last)):
+        merged = sliced(network, split.sites, dataclasses.replace(module, kept=kept))
+        expected = Session(merged).run(x)[:, 0]
+        np.testing.assert_allclose(Session(union.network).run(x)[:, column], expected, atol=1e-5)
+
+
 def test_frequency_is_the_share_of_samples_for_which_a_channel_fires_anywhere() -> None:
     net = plain()
     network = plain_network()
@@ -126,6 +208,24 @@ def test_frequency_is_the_share_of_samples_for_which_a_channel_fires_anywhere() 
     for label in range(3):
         expected = fired[data.labels == label].mean(axis=0)
         np.testing.assert_allclose(found.frequency[label, :8], expected)
+
+
+@pytest.mark.parametrize("op", ["Relu", "Gelu", "Sigmoid"])
+def test_our_rules_do_not_depend_on_the_resolution(op: str) -> None:
+    data = images(24)
+    # Every pixel becomes nine, and no kernel sees a neighbour: the same activations at the same shares of positions.
+    large = Dataset.of(data.x.repeat(3, axis=2).repeat(3, axis=3), y=data.y, classes=CLASSES)
+    found = []
+    for side, own in ((8, data), (24, large)):
+        network = activated(op, side, kernel=1)
+        x, sites = torch.from_numpy(own.x), find_sites(network)
+        found.append(activity(network, sites, cut="", features=x, columns=own.labels, classes=3))
+    small, fine = found
+    np.testing.assert_allclose(small.spread, fine.spread, atol=1e-6)
+    np.testing.assert_allclose(small.strength, fine.strength, rtol=1e-4)
+    if op != "Relu":
+        assert (small.frequency[:, small.seen] == 1).all()
+        assert small.spread[:, small.seen].min() < 0.5
 
 
 def test_the_order_of_classes_does_not_matter() -> None:
@@ -182,6 +282,18 @@ def test_sizes_and_overlaps_are_counted_weight_by_weight() -> None:
     assert jaccard(network, sites, one, other) == pytest.approx(kernel / union)
     assert composed_size(network, sites, (one, other)) == 1.0
     assert sliced(network, sites, one).parameters == pytest.approx(2 * kernel + 2 * columns + 1)
+
+
+def test_every_level_is_told_with_its_rule() -> None:
+    steps = {}
+    for recipe in ("paper", "fast"):
+        events: list[Mapping[str, object]] = []
+        options = Options(recipe=recipe, cut="none", max_loss=100, keep=0.6)
+        split = moda(plain_network(), images(), images(30), options=options, progress=events.append)
+        steps[recipe] = [event["step"] for event in events]
+        assert {step["step"] for step in split.history} == set(steps[recipe][2:])
+    assert steps["paper"] == ["trunk", "parent", "frequency"]
+    assert list(dict.fromkeys(steps["fast"])) == ["trunk", "parent", "strength", "spread"]
 
 
 def test_there_are_two_recipes() -> None:

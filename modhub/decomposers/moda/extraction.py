@@ -78,9 +78,8 @@ class Rung:
     scores: npt.NDArray[np.float32]
 
     def report(self) -> dict[str, Any]:
-        """Return the numbers as plain values."""
-        numbers = {"kept": self.share, "accuracy": self.accuracy, "threshold": self.threshold}
-        return {"step": "rung", "rule": self.rule, **numbers}
+        """Return the numbers as plain values; the step is called by its rule."""
+        return {"step": self.rule, "kept": self.share, "accuracy": self.accuracy, "threshold": self.threshold}
 
 
 def moda(
