@@ -2,9 +2,9 @@
 
     python -m benchmarks                 all of them, in the quick form
     python -m benchmarks compose --full  one of them, in full
-    python -m benchmarks --table         only write RESULTS.md anew from the results there are
+    python -m benchmarks --table         only draw and write RESULTS.md anew from the results there are
 
-Each writes ``benchmarks/results/NAME.json`` with its environment and every value, and some a plot. Data sets other than
+Each writes ``benchmarks/results/NAME.json`` with its environment and every value, and a plot. Data sets other than
 the shipped samples are taken from ``MODHUB_BENCH_DATA``: a folder with ``cifar10-train.npz`` and ``cifar10-test.npz``.
 """
 
@@ -40,6 +40,7 @@ from benchmarks import (
     starting,
     tasks,
 )
+from benchmarks.plots import PLOTS
 from benchmarks.table import write_table
 from modhub._version import __version__
 
@@ -66,15 +67,6 @@ BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "scale": scaling.measure,
     "registry": serving.measure,
 }
-PLOTS: dict[str, Callable[..., None]] = {
-    "moda": modular.draw,
-    "sensitivity": sensitivity.draw,
-    "scale": scaling.draw,
-    "splitters": splitters.draw,
-    "hundred": hundred.draw,
-    "weightmask": masks.draw,
-}
-"""Draw a benchmark's values on axes; the plot lies beside its JSON."""
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "torch")
 
 
@@ -83,13 +75,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--full", action="store_true", help="the full form instead of the quick one")
-    parser.add_argument("--table", action="store_true", help="run nothing")
+    parser.add_argument("--table", action="store_true", help="run nothing, draw and write what there is")
     arguments = parser.parse_args()
     for name in () if arguments.table else arguments.names or BENCHMARKS:
         print(f"{name} ...", file=sys.stderr, flush=True)
         started = time.monotonic()
         values = BENCHMARKS[name](full=arguments.full)
         write(name, values, full=arguments.full, seconds=time.monotonic() - started)
+    if arguments.table:
+        for file in sorted(RESULTS.glob("*.json")):
+            draw(file.stem, json.loads(file.read_text("utf-8"))["values"])
     write_table(RESULTS)
 
 
@@ -110,7 +105,12 @@ def write(name: str, values: dict[str, Any], *, full: bool, seconds: float) -> N
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n", "utf-8")
-    if name in PLOTS:
+    draw(name, values)
+
+
+def draw(name: str, values: dict[str, Any]) -> None:
+    """Draw a result beside its JSON; one without numbers, for lack of data, gets no picture."""
+    if "missing" not in values or values.get("rows") or values.get("subjects"):
         figure = Figure(figsize=(6, 4), layout="constrained")
         PLOTS[name](values, figure.subplots())
         figure.savefig(RESULTS / f"{name}.svg", metadata={"Date": None})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from typing import TYPE_CHECKING, Any
+
+from benchmarks.plots import PLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +29,16 @@ def write_table(results: Path) -> None:
         if file.is_file():
             document = json.loads(file.read_text("utf-8"))
             parts.append(section(document["values"]))
+            if file.with_suffix(".svg").is_file():
+                parts.append(f"![{caption(name)}]({results.name}/{name}.svg)\n")
             parts.append(f"*{document['form']} form, {document['seconds']:.0f} s, {environment(document)}*\n")
     (results.parent / "RESULTS.md").write_text("\n".join(parts), "utf-8")
+
+
+def caption(name: str) -> str:
+    """Return what a benchmark's picture shows."""
+    first, *_ = (inspect.getdoc(PLOTS[name]) or "").split("\n")
+    return first.removeprefix("Draw ").removesuffix(".").replace("`", "").capitalize()
 
 
 def environment(document: dict[str, Any]) -> str:
@@ -79,12 +90,21 @@ def accuracies(found: dict[str, float]) -> dict[str, str]:
 
 def compose(values: dict[str, Any]) -> str:
     """Return the section on composites."""
+    memory = table([values["memory"]]) if values["memory"] else "Memory was not measured.\n"
     return f"""## S3: a composed model against its parent
 
-{values["network"]}.
-Ratios of CPU time. Target: at most 0.95 / 1.2 / 1.7 for 2 / 5 / 10 modules; side by side it would be 1.6 / 4.1 / 8.3.
+{values["network"]}. The trunk ends where
+`--cut auto` or `--cut cheap` takes it to. Ratios of CPU time on one thread. Target: at most 0.95 / 1.2 / 1.7 for 2 / 5
+/ 10 modules; side by side it would be 1.6 / 4.1 / 8.3.
 
-{table(values["rows"])}"""
+{table(values["rows"])}
+## S4: modules of different parents
+
+The whole network masked, so that nothing is shared; against the same modules in a session each. Target: at most 1.05
+times their time, and a quarter of their memory.
+
+{table(values["parents"])}
+{memory}"""
 
 
 def pack(values: dict[str, Any]) -> str:
@@ -146,13 +166,13 @@ the largest, and {values["same answers"]:.1%} of the answers are the same.
 
 def registry(values: dict[str, Any]) -> str:
     """Return the section on the self-hosted registry."""
-    memory = values["memory MB"]
+    memory = " / ".join(f"{own:.0f}" for own in values["memory MB"])
     return f"""## S9, S11: a registry of one's own
 
 {values["clients"]} clients for {values["seconds"]} s, each with a connection of its own and a second of thought between
 requests; one server process, SQLite and a folder, on the {values["cores"]} cores that the clients run on too, with a
 load of {values["load before"]} before. Target: no error, reads in 100 ms at the 99th percentile, memory flat. Errors:
-{len(values["errors"])}; memory {memory["at start"]} MB before, {memory["at end"]} MB after.
+{len(values["errors"])}; memory before, and after each tenth of the time, in MB: {memory}.
 
 {table(values["rows"])}
 One client, medians, while the registry grows:
@@ -167,8 +187,6 @@ def scale(values: dict[str, Any]) -> str:
 Random weights and random masks, {100 * values["kept"]:.0f} % of the channels of every site. A parent is loaded from
 ONNX and analysed, then one delta a class is packed and written. Target: memory at most twice the model, time linear in
 the number of modules. Memory is what the process takes beyond its libraries, the loaded parent included.
-
-![Seconds against the number of modules, and memory](results/scale.svg)
 
 {table(values["rows"])}"""
 
@@ -223,8 +241,6 @@ Sub-tasks, recipe `paper`, modules merged into one network as in the paper, a fe
 (the parent's among the same classes), and the weights kept.
 
 {table(tasks)}
-![Accuracy of merged modules against their size](results/moda.svg)
-
 The plainly trained ResNet made modular in a few more epochs, recipe `fast`:
 
 {table(tuned)}
@@ -260,7 +276,6 @@ paper: VGG16 on CIFAR-10, 200 epochs), {values["test"]:,} test images, percent. 
 takes {values["time against plain"]} times as long as a plain one.
 
 {table(rows)}
-![Terms, accuracy and module size by weight; size, overlap and accuracy by threshold](results/sensitivity.svg)
 """
 
 
@@ -353,8 +368,6 @@ and for as many kernels drawn at random, without scales. The last column compare
 after which `fast` first had modules as small whose composed validation accuracy was as high. Target: 10. CNNSplitter's
 `paper` ran for fewer than its 200 generations where a second number says what all of them would take.
 
-![Kernels kept against accuracy](results/splitters.svg)
-
 {table(rows)}"""
 
 
@@ -387,8 +400,6 @@ ResNet-20 on CIFAR-100, all classes as modules composed again, {values["steps"]}
 {values["train"]:,} images, a fifth of them held out; measured on {values["test"]:,} test images, in percent. Kernels
 kept are those behind the trunk. Published: reproductions of GradSplitter fall from 70-73 to 35-41. Target: within 2
 points.
-
-![Kernels kept against accuracy](results/hundred.svg)
 
 {table(rows)}"""
 
