@@ -55,7 +55,8 @@ def tell(event: Mapping[str, Any]) -> None:
     if step == "trunk":
         place = f"the trunk ends at {event['cut']}" if event["cut"] else "there is no trunk"
         weights = f"{event['weights']} weights" if "weights" in event else ""
-        what = weights or f"{event['kernels']} kernels in {event['sites']} sites"
+        sites = f"{event['sites']} site{'' if event['sites'] == 1 else 's'}" if not weights else ""
+        what = weights or f"{event['kernels']} kernels in {sites}"
         say(f"   {place}; masks act on {what}")
     elif "kept" in event:
         parts = [f"keeps {percent(event['kept'])} of the {event.get('unit', 'kernels')} behind the trunk"]

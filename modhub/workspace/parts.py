@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modhub.composer.compose import Part
-from modhub.errors import InvalidRequirement
+from modhub.errors import InvalidRequirement, NotFound
 from modhub.package.folder import INDEX_FILE, read_collection, read_package
 from modhub.package.package import MANIFEST_FILE
 from modhub.package.worker import Worker
@@ -47,7 +47,7 @@ def base_name(module: LockedModule) -> str | None:
 def path_of(text: str) -> Path | None:
     """Return the folder that a requirement names, or None where it names something of a registry.
 
-    A path is written as one, or leads to a folder that holds a package or a collection.
+    A path is written as one, or leads to a folder that holds a package, a collection, or a package's versions in one.
     """
     try:
         parsed = parse_requirement(text)
@@ -55,19 +55,30 @@ def path_of(text: str) -> Path | None:
         parsed = None
     if isinstance(parsed, PathRequirement):
         return Path(parsed.path).expanduser()
-    holds = any((Path(text) / name).is_file() for name in (INDEX_FILE, MANIFEST_FILE))
-    return Path(text) if holds else None
+    path = Path(text)
+    holds = any((path / name).is_file() for name in (INDEX_FILE, MANIFEST_FILE))
+    return path if holds or _is_inside_collection(path) else None
+
+
+def _is_inside_collection(folder: Path) -> bool:
+    """Tell whether a folder holds the versions of one package of a collection."""
+    return (folder.parent / INDEX_FILE).is_file() and folder.is_dir() and not (folder / MANIFEST_FILE).is_file()
 
 
 def parts_of_folder(folder: Path) -> list[Part]:
     """Return the module in a package folder, or those of a collection folder in their parent's class order.
 
-    Of each package in a collection the newest version counts.
+    Of each package in a collection the newest version counts; ``split/cat`` is that of one.
 
     Raises:
         NotFound: there is neither.
         InvalidPackage: with every problem found.
     """
+    if _is_inside_collection(folder):
+        found = [part for part in parts_of_folder(folder.parent) if part.package.name == folder.name]
+        if not found:
+            raise NotFound(f"{str(folder.parent)!r} is a collection without a module {folder.name!r}")
+        return found
     with Worker() as worker:
         if not (folder / INDEX_FILE).is_file():
             package, base = read_package(folder, verify=worker.verify)

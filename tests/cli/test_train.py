@@ -45,6 +45,11 @@ def test_a_model_is_fine_tuned(call: Call, model: Path, data: Path) -> None:
     assert call("evaluate", "tuned/model.onnx", "--data", data).code == 0
 
 
+def test_one_epoch_is_one(call: Call, model: Path, data: Path) -> None:
+    answer = call("train", model, "--data", data, "--epochs", "1", "--device", "cpu", "-o", "tuned")
+    assert answer.out.startswith("trained 1 epoch in ")
+
+
 def test_a_value_out_of_range_is_wrong_usage(call: Call, model: Path, data: Path) -> None:
     answer = call("train", model, "--data", data, "--rate", "-1", "-o", "run")
     assert answer.code == 2

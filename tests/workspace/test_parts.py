@@ -37,6 +37,19 @@ def test_of_a_registrys_folder_the_newest_versions_count(tmp_path: Path) -> None
     assert {part.package.version for part in parts_of_folder(registry / COLLECTION)} == {"1.10.0"}
 
 
+def test_one_module_of_a_collection_folder_is_named_without_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    publish_pets(tmp_path / "modules", "1.9.0", "1.10.0")
+    (part,) = parts_of_folder(path_of(f"modules/{COLLECTION}/cat") or tmp_path)
+    assert (part.package.name, part.package.version) == ("cat", "1.10.0")
+    assert part.base is not None
+    assert path_of(f"modules/{COLLECTION}/fox") is None
+    with pytest.raises(NotFound, match="a collection without a module 'base'"):
+        parts_of_folder(tmp_path / "modules" / COLLECTION / "base")
+
+
 def test_a_folder_with_neither_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"module\.json"):
         parts_of_folder(tmp_path)

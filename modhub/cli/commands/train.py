@@ -125,6 +125,7 @@ def show(report: Mapping[str, Any], output: Path, *, as_json: bool) -> None:
         print_json(report)
         return
     accuracy, epochs = percent(report["accuracy"]["value"]), report["options"]["epochs"]
-    click.echo(f"trained {epochs} epochs in {report['seconds']:.0f} s: accuracy {accuracy} on validation data")
+    told = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+    click.echo(f"trained {told} in {report['seconds']:.0f} s: accuracy {accuracy} on validation data")
     click.echo(f"wrote {output / 'model.onnx'}")
     say(f"next: modhub decompose {output / 'model.onnx'} --method moda --data DATA -o split")
