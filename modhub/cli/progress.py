@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from modhub.cli.output import byte_size
-from modhub.cli.terminal import console_of, is_dumb
+from modhub.cli.terminal import console_of, is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +116,7 @@ def working(title: str) -> Iterator[Line]:
         outer.begin(title)
         yield outer
         return
-    is_seen = sys.stderr.isatty() and not is_dumb() and not state.get("quiet")
+    is_seen = sys.stderr.isatty() and not is_plain() and not state.get("quiet")
     line = state["line"] = Line(title, is_seen=is_seen)
     thread = threading.Thread(target=line.show, daemon=True) if is_seen else None
     try:

@@ -29,10 +29,9 @@ def console_of(stream: TextIO) -> Console | None:
         return None
     from rich.console import Console
 
-    plain = bool(os.environ.get("NO_COLOR")) or is_dumb()
     return Console(
         file=stream,
-        color_system=None if plain else "auto",
+        color_system=None if is_plain() else "auto",
         force_terminal=True,
         markup=False,
         emoji=False,
@@ -40,9 +39,9 @@ def console_of(stream: TextIO) -> Console | None:
     )
 
 
-def is_dumb() -> bool:
-    """Tell whether the terminal can do no more than show one line after another."""
-    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+def is_plain() -> bool:
+    """Tell whether a terminal is to be sent text alone: no colours, and nothing that moves the cursor."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 
 def show_table(console: Console, columns: Columns, *, right: Collection[str], title: str = "") -> None:

@@ -21,7 +21,7 @@ from rich.cells import cell_len
 from modhub.cli.main import run
 from modhub.cli.output import print_error, print_fields, print_table, say
 from modhub.cli.progress import Line, waiting, working
-from modhub.cli.telling import Teller, short
+from modhub.cli.telling import Teller, short, tell
 from modhub.cli.terminal import wrapped
 from modhub.hub.transfer import Transfer
 
@@ -271,7 +271,9 @@ def test_nobody_is_told_in_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(("variable", "option"), [("TERM", ()), ("OTHER", ("--quiet",))], ids=["dumb", "quiet"])
+@pytest.mark.parametrize(
+    ("variable", "option"), [("TERM", ()), ("NO_COLOR", ()), ("OTHER", ("--quiet",))], ids=["dumb", "plain", "quiet"]
+)
 def test_nobody_is_told_where_it_is_not_wanted(
     monkeypatch: pytest.MonkeyPatch, variable: str, option: tuple[str, ...]
 ) -> None:
@@ -280,6 +282,21 @@ def test_nobody_is_told_where_it_is_not_wanted(
     lines = seen(lambda: run([*option, "search", "cat"]))
     assert lines[0].startswith("package")
     assert "searching" not in "".join(lines)
+
+
+@pytest.mark.parametrize(("variable", "value"), [("TERM", "dumb"), ("TERM", "unknown"), ("NO_COLOR", "1")])
+def test_the_cursor_of_a_plain_terminal_stays_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setattr("modhub.cli.progress.PATIENCE_S", 0.0)
+    monkeypatch.setenv(variable, value)
+    with on_terminal() as terminal:
+        before = threading.active_count()
+        with waiting("fetching") as progress:
+            assert threading.active_count() == before
+            progress(Transfer(file="model.onnx", done=1, total=2))
+            say("something else")
+    assert terminal.text == "something else\n"
 
 
 def test_work_inside_work_goes_on_in_the_same_line() -> None:
@@ -300,6 +317,12 @@ def test_training_is_in_the_line_of_a_terminal_and_not_in_its_history() -> None:
     assert line.note == short(event) == "rung 2, keeps 50.0 %, loss 0.25, about 3 min left"
     lines = seen(lambda: Teller(line)({"step": "parent", "accuracy": 0.9}))
     assert lines == ["   the parent's accuracy on validation data is 90.0 %"]
+
+
+def test_one_site_is_one() -> None:
+    event = {"step": "trunk", "cut": "relu", "kernels": 32, "sites": 1}
+    assert seen(lambda: tell(event)) == ["   the trunk ends at relu; masks act on 32 kernels in 1 site"]
+    assert seen(lambda: tell({**event, "sites": 2}))[0].endswith("in 2 sites")
 
 
 def wait_for(terminal: Terminal, text: str, *, seconds: float = 20.0) -> None:
