@@ -83,6 +83,8 @@ dist: $(STAMP)  ## wheel and source archive, in dist; the same bytes every time
 sbom: $(STAMP)  ## what .venv is made of, as CycloneDX, in build/sbom.json
 	@mkdir -p build
 	$(BIN)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml -o build/sbom.json $(VENV)
+	$(BIN)/python scripts/finish_sbom.py build/sbom.json
+	@echo "look at build/sbom.json"
 
 .PHONY: format
 format: $(STAMP)  ## put the code into shape
