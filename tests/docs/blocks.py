@@ -1,7 +1,8 @@
 """The code on a page, and how to run it: as a reader would, from top to bottom, in one folder.
 
 ================= ==================================================================================================
-``console``       lines after ``$`` are typed; lines without have to be in what was answered, in this order
+``console``       lines after ``$`` are typed; lines without have to be in what was answered, in this order, and
+                  ``...`` stands for anything
 ``python``        is run, with the names of the blocks before it; doctest runs those that begin with ``>>>``
 any other         is only shown, unless a comment says ``<!-- file: NAME -->``: then it is written there
 ================= ==================================================================================================
@@ -125,9 +126,9 @@ class Reader:
         if token:
             self.variables[token[1]] = os.environ[token[1]] = answer.split()[0]
         position = 0
-        for line in filter(None, (line.strip() for line in shown)):
-            position = answer.find(line.replace(PORT, self.port), position)
-            assert position >= 0, f"{where}: {command}\nshows {line!r}, the answer was\n{answer}"
+        for text in filter(None, (text.strip() for line in shown for text in line.split("..."))):
+            position = answer.find(text.replace(PORT, self.port), position)
+            assert position >= 0, f"{where}: {command}\nshows {text!r}, the answer was\n{answer}"
 
     def _answer(self, command: str) -> tuple[int, str]:
         """Return the exit code of a command and what it printed; ours run in this process, which is faster."""

@@ -7,11 +7,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from modhub.cli.main import COMMANDS, run
-from modhub.datasets import load_dataset
-from modhub.datasets.samples import read_sample
 
 README = Path(__file__).parents[2] / "README.md"
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
@@ -30,8 +27,6 @@ def test_every_command_of_the_readme_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("resnet20.onnx").write_bytes(read_sample("cifar10-resnet20.onnx"))
-    Image.fromarray(load_dataset("sample:cifar10-test").values[0].transpose(1, 2, 0)).save("photo.png")
     found = commands()
     assert len(found) >= 8
     for command in found:
