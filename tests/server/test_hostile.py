@@ -84,7 +84,7 @@ def test_nothing_outside_is_served(service: Service, repo: str, path: str) -> No
     ("owner", "name"),
     [
         ("alice", "x" * 97),
-        ("alice", "a" * 92),
+        ("alice", "a" * 97),
         ("alice", "a--b"),
         ("alice", "a..b"),
         ("alice", "a.git"),

@@ -174,15 +174,18 @@ def _create(session: Session, name: Any, *, kind: str, private: bool) -> None:
 
 
 def _named(document: dict[str, Any], *, otherwise: str) -> tuple[str, str, str]:
-    """Return kind, owner and name from the body of a request about a repository."""
+    """Return kind, owner and name from the body of a request about a repository.
+
+    Where nothing is said of an owner, that is `otherwise`; an empty one is a wrong name, such as ``/pets``.
+    """
     kind = text_field(document, "type", "model")
     if kind not in KINDS.values():
         raise Malformed(f"the type is {kind!r}; expected one of {', '.join(KINDS.values())}")
     name = text_field(document, "name")
-    owner = text_field(document, "organization")
-    if not owner and "/" in name:
+    owner = None if document.get("organization") is None else text_field(document, "organization")
+    if owner is None and "/" in name:
         owner, _, name = name.partition("/")
-    return kind, owner or otherwise, name
+    return kind, otherwise if owner is None else owner, name
 
 
 def _private(document: dict[str, Any], *, default: bool) -> bool:

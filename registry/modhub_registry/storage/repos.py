@@ -98,8 +98,6 @@ def checked_name(owner: str, name: str) -> CollectionId:
         raise Malformed(str(error)) from error
     if owner.lower() in RESERVED_OWNERS:
         raise Malformed(f"the owner {owner!r} is kept for the server's own pages; choose another one")
-    if len(str(found)) > 96:
-        raise Malformed(f"the name {owner}/{name} has more than 96 characters")
     return found
 
 
