@@ -134,8 +134,10 @@ class HuggingFaceBackend:
     @property
     def api(self) -> HfApi:
         """The Hub's client for this endpoint, with our token or with none."""
-        from huggingface_hub import HfApi
+        from huggingface_hub import HfApi, constants
 
+        # Otherwise it asks the public Hub, whatever the endpoint, for the names of agents to tell the server about.
+        constants.HF_HUB_DISABLE_TELEMETRY = True
         return HfApi(endpoint=self.endpoint, token=self.token or False, library_name="modhub")
 
     def whoami(self) -> str:
