@@ -151,11 +151,11 @@ def sliced(network: Network, sites: Sites, module: ClassModule) -> Network:
 def _change_weights(editor: Editor, module: ClassModule) -> None:
     """Set dropped weights to zero, then scale and shift the layers that have an affine map."""
     for name, kept in module.weights.items():
-        editor.arrays[name] = np.where(kept, editor.arrays[name].astype(np.float32), np.float32(0))
+        editor.arrays[name] = np.where(kept, editor.arrays[name].astype(np.float32, copy=False), np.float32(0))
     for node in editor.nodes:
         if len(node.inputs) > 2 and node.inputs[1] in module.affine:
             affine = module.affine[node.inputs[1]]
-            weight, bias = (editor.arrays[name].astype(np.float32) for name in node.inputs[1:3])
+            weight, bias = (editor.arrays[name].astype(np.float32, copy=False) for name in node.inputs[1:3])
             rows = affine.scale.reshape(-1, *[1] * (weight.ndim - 1))
             editor.arrays[node.inputs[1]] = weight * rows
             editor.arrays[node.inputs[2]] = bias * affine.scale + affine.offset

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.backings import KINDS, backed
 from tests.support.figures import Figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.faults.backings import Backing
 
 MEMORY = Path("/dev/shm")  # noqa: S108  Every name in it is chosen by `mkdtemp`.
 
@@ -31,3 +34,10 @@ def memory() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="modhub-faults-", dir=place))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(params=KINDS)
+def backing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backing]:
+    """A place for a registry."""
+    with backed(request.param, tmp_path / "served") as found:
+        yield found

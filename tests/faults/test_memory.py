@@ -1,12 +1,14 @@
-"""M1: a module is published and installed without being held in memory."""
+"""M1: registries stream; commands that look into a package hold it once, and their worker little more than twice."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.faults import scenes
+from tests.faults.peak import STATUS
 from tests.hub.served import served
 from tests.support.figures import STRESS, size
 
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 BYTES = size(64 * MIB, 2048 * MIB)
 LIMIT = 500 * MIB
+CHECKED_BYTES = size(128 * MIB, 2048 * MIB)
+START = {"command": 128 * MIB, "worker": 140 * MIB}
+"""What Python, numpy and ONNX take before they see a package, and some air."""
+
+TIMES = {"command": 1.1, "worker": 2.5}
+"""The worker holds the base, and a module that it cuts out of it while it changes a layer at a time."""
 
 
 @pytest.mark.parametrize("kind", ["folder", "server"])
@@ -30,3 +38,30 @@ def test_a_large_module_is_published_and_fetched_in_little_memory(tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < LIMIT
     figures.tell("M1", f"publish to a {kind} and fetch", size_MB=BYTES // MIB, memory_MB=int(done.stdout) / MIB)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not STATUS.exists(), reason="NOT TESTED: only Linux says what a process held")
+def test_commands_hold_a_package_once(tmp_path: Path, figures: Figures) -> None:
+    pets, registry = tmp_path / "pets", tmp_path / "registry"
+    made = scenes.run(scenes.python("tests.faults.peak", "make", str(CHECKED_BYTES), pets))
+    assert made.returncode == 0, made.stderr
+    commands: dict[str, tuple[str | Path, ...]] = {
+        "check": (pets,),
+        "publish": (pets, "--to", registry, "--name", "acme/pets"),
+        "install": ("-r", registry, "acme/pets/cat", "class:dog", "--lock", tmp_path / "modhub.lock"),
+    }
+    for name, words in commands.items():
+        home = {"HOME": str(tmp_path / name), "MODHUB_STORE": str(tmp_path / "store")}
+        done = scenes.run(scenes.python("tests.faults.peak", "run", name, *words), **home)
+        assert done.returncode == 0, done.stderr
+        held = dict(zip(("command", "worker"), json.loads(done.stdout.splitlines()[-1]), strict=True))
+        figures.tell(
+            "M1",
+            f"{name} a collection",
+            size_MiB=CHECKED_BYTES // MIB,
+            command_MiB=held["command"] // MIB,
+            worker_MiB=held["worker"] // MIB,
+        )
+        for who, most in held.items():
+            assert most < START[who] + TIMES[who] * CHECKED_BYTES, (name, who, most // MIB)

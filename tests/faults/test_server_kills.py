@@ -1,4 +1,4 @@
-"""A5, B4: a server killed and stopped while many commit; on SQLite and a folder, and on PostgreSQL and S3."""
+"""A5: a server killed while many commit; on SQLite and a folder, and on PostgreSQL and S3."""
 
 from __future__ import annotations
 
@@ -8,23 +8,19 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.server.backing import postgresql, s3
 from tests.server.collections import lines
-from tests.server.process import SECRETS, process
+from tests.server.process import process
 from tests.server.service import Service, header
 from tests.support.figures import size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
+    from tests.faults.backings import Backing
     from tests.support.figures import Figures
 
 pytestmark = pytest.mark.slow
@@ -32,30 +28,6 @@ pytestmark = pytest.mark.slow
 WRITERS = 8
 KILLS = size(3, 60)
 SERVING_S = 1.5
-OPTIONS = ("--checks", "index")
-
-
-@dataclass(frozen=True)
-class Backing:
-    """Where a server keeps what it keeps: a folder, and the options that say otherwise."""
-
-    root: Path
-    options: tuple[str, ...] = ()
-    name: str = "SQLite, folder"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def backing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backing]:
-    """A place for a registry."""
-    if request.param == "sqlite":
-        yield Backing(tmp_path)
-        return
-    with ExitStack() as stack:
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        database, store = stack.enter_context(postgresql()), stack.enter_context(s3())
-        for name, value in SECRETS.items():
-            patch.setenv(name, value)
-        yield Backing(tmp_path, ("--database", database, "--store", store), "PostgreSQL, S3")
 
 
 @dataclass
