@@ -148,6 +148,7 @@ def draw(values: dict[str, Any], axes: Axes) -> None:
         )  # fmt: skip
     panel.set_xlabel("tau (default 0.9)")
     figure.axes[0].set_ylim(0, 1.05)
-    for own, place in ((figure.axes[0], "outside right upper"), (panel, "outside right lower")):
-        figure.legend(*own.get_legend_handles_labels(), loc=place, fontsize="small", frameon=False)
+    terms, sizes = (own.get_legend_handles_labels() for own in (figure.axes[0], panel))
+    figure.legend(*terms, loc="outside right upper", fontsize="small", frameon=False)
+    figure.legend(*sizes, loc="outside right lower", fontsize="small", frameon=False)
     figure.suptitle(f"{values['data']}, {values['epochs']} epochs", fontsize="medium")
