@@ -368,7 +368,8 @@ A fifth of the images is held out; at most one point of validation accuracy may 
 rule. Percent of all kernels, of validation data, and of all test data for all modules composed and for as many kernels
 drawn at random, without scales. *Fast, as many kernels* is told to keep what `paper` kept, and the last column compares
 what both took. Target: 10. What `paper` takes grows with the images, of which the papers have 50,000; that of `fast`
-hardly does. A second number of seconds is what CNNSplitter's `paper` would take for all its 200 generations where it ran for six.
+hardly does. A second number of seconds is what CNNSplitter's `paper` would take for all its 200 generations where it
+ran for six.
 
 {table(rows)}"""
 
