@@ -27,7 +27,7 @@ def measure(*, full: bool) -> dict[str, Any]:
 
 
 def draw(values: dict[str, Any], axes: Any) -> None:
-    """Draw seconds against the number of modules, and write the most memory beside each parent's name."""
+    """Draw the seconds against the number of modules, with each parent's memory beside its name."""
     for parent in dict.fromkeys(row["parent"] for row in values["rows"]):
         rows = [row for row in values["rows"] if row["parent"] == parent]
         memory = max(row["memory at most / model"] for row in rows)

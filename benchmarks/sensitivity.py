@@ -121,7 +121,7 @@ def thresholds(bench: Bench, own: Trained, kind: str) -> list[dict[str, Any]]:
 
 
 def draw(values: dict[str, Any], axes: Axes) -> None:
-    """Draw a panel per weight, and one for the threshold."""
+    """Draw what each weight does to terms, accuracy and module size, and what the threshold does."""
     figure = axes.figure
     axes.remove()
     figure.set_size_inches(9, 6)

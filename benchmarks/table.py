@@ -39,7 +39,8 @@ def write_table(results: Path) -> None:
 def caption(name: str) -> str:
     """Return what a benchmark's picture shows."""
     first, *_ = (inspect.getdoc(PLOTS[name]) or "").split("\n")
-    return first.removeprefix("Draw ").removesuffix(".").replace("`", "").capitalize()
+    shown = first.removeprefix("Draw ").removesuffix(".").replace("`", "")
+    return f"{shown[:1].upper()}{shown[1:]}"
 
 
 def environment(document: dict[str, Any]) -> str:
