@@ -9,33 +9,48 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from modhub.resolver.catalog import Candidate
-    from modhub.resolver.resolution import Resolution
     from modhub.spec.digests import FileRecord
     from modhub.spec.names import PackageId
 
 DELTA, STANDALONE = "delta", "standalone"
 
 
-def plan_forms(resolution: Resolution, *, cached: Collection[str] = ()) -> dict[PackageId, str]:
-    """Return the form of every release that is needed, by package."""
+def plan_forms(
+    asked: Mapping[PackageId, str],
+    *,
+    chosen: Mapping[PackageId, Candidate],
+    edges: Iterable[tuple[PackageId, PackageId]],
+    cached: Collection[str] = (),
+) -> dict[PackageId, str]:
+    """Return the form of every release that is needed, by package.
+
+    Args:
+        asked: what was asked for, with the form that it has to come in; empty where any will do.
+        chosen: every release of the answer.
+        edges: which package needs which.
+        cached: digests of files that need no fetching.
+    """
+    needs: dict[PackageId, list[PackageId]] = {}
+    for package, child in edges:
+        needs.setdefault(package, []).append(child)
     deltas: dict[frozenset[PackageId], list[Candidate]] = {}
     forms: dict[PackageId, str] = {}
-    for part in dict.fromkeys(part.package for part in resolution.parts):
-        candidate = resolution.chosen[part]
-        form = resolution.form_asked(part) or _only_form(candidate)
+    for part, variant in asked.items():
+        candidate = chosen[part]
+        form = variant or _only_form(candidate)
         if form is None:
-            deltas.setdefault(_needed(resolution, [part]), []).append(candidate)
+            deltas.setdefault(_needed([part], needs), []).append(candidate)
         else:
             forms[part] = form
-    fixed = forms.keys() | _needed(resolution, [package for package, form in forms.items() if form == DELTA])
+    fixed = forms.keys() | _needed([package for package, form in forms.items() if form == DELTA], needs)
     for bases, modules in deltas.items():
-        form = _cheaper(modules, bases=[resolution.chosen[base] for base in bases - fixed], cached=cached)
+        form = _cheaper(modules, bases=[chosen[base] for base in bases - fixed], cached=cached)
         forms.update((module.package, form) for module in modules)
-    for package in sorted(_needed(resolution, [package for package, form in forms.items() if form == DELTA])):
-        forms.setdefault(package, _only_form(resolution.chosen[package]) or DELTA)
+    for package in sorted(_needed([package for package, form in forms.items() if form == DELTA], needs)):
+        forms.setdefault(package, _only_form(chosen[package]) or DELTA)
     return forms
 
 
@@ -59,13 +74,13 @@ def _bytes(groups: Iterable[Iterable[FileRecord]], *, cached: Collection[str]) -
     return sum(missing.values())
 
 
-def _needed(resolution: Resolution, packages: Iterable[PackageId]) -> frozenset[PackageId]:
+def _needed(packages: Iterable[PackageId], needs: Mapping[PackageId, list[PackageId]]) -> frozenset[PackageId]:
     """Return what packages depend on, and what that depends on in turn."""
     found: set[PackageId] = set()
     pending = list(packages)
     while pending:
         parent = pending.pop()
-        new = {child for above, child in resolution.edges if above == parent} - found
+        new = set(needs.get(parent, ())) - found
         found |= new
         pending += new
     return frozenset(found)

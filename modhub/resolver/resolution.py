@@ -50,7 +50,7 @@ class Resolution:
             request: how the requirements were to be satisfied.
             cached: digests of files that need no fetching.
         """
-        forms = plan_forms(self, cached=cached)
+        forms = self.forms(cached=cached)
         modules = [self._locked(self.chosen[package], forms=forms) for package in forms]
         return Lock(
             created_by=created_by,
@@ -60,10 +60,12 @@ class Resolution:
             target=target,
         )
 
-    def form_asked(self, package: PackageId) -> str | None:
-        """Return the form that a requirement asks for as a variant, or none."""
-        pairs = zip(self.requirements, self.parts, strict=True)
-        return next((each.variant for each, part in pairs if part.package == package and each.variant), None)
+    def forms(self, *, cached: Collection[str] = ()) -> dict[PackageId, str]:
+        """Return the form of every release that is needed: the one that a requirement asks for, or the cheapest."""
+        asked: dict[PackageId, str] = {}
+        for requirement, part in zip(self.requirements, self.parts, strict=True):
+            asked[part.package] = asked.get(part.package) or requirement.variant or ""
+        return plan_forms(asked, chosen=self.chosen, edges=self.edges, cached=cached)
 
     def _asking(self, package: PackageId) -> tuple[str, ...]:
         pairs = zip(self.requirements, self.parts, strict=True)

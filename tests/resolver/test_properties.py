@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from modhub.resolver.forms import plan_forms
 from modhub.resolver.solve import Conflict, Options, Policy, Resolution, solve
 from modhub.spec.digests import sha256
 from modhub.spec.manifest import Dependency, Metric, Runtime
@@ -234,7 +233,7 @@ def test_modules_of_one_parent_have_one_precision(texts: tuple[str, str]) -> Non
     assert any(line.strip().startswith(f"{parse_requirement(texts[1] + '[int8]')} instead of {plain}") for line in told)
     both = answer_of(shop, texts[0], f"{texts[1]}[int8]", options=Options())
     assert isinstance(both, Resolution)
-    assert set(plan_forms(both).values()) == {"int8"}
+    assert set(both.forms().values()) == {"int8"}
     assert isinstance(answer_of(shop, *texts, options=Options(compatible=False)), Resolution)
 
 
@@ -244,7 +243,7 @@ def test_modules_of_two_parents_may_differ_in_precision() -> None:
     shop.add(DOG, "1.0.0")
     answer = answer_of(shop, f"{CAT}[int8]", DOG, options=Options())
     assert isinstance(answer, Resolution)
-    assert {str(name): form for name, form in plan_forms(answer).items()} == {CAT: "int8", DOG: "standalone"}
+    assert {str(name): form for name, form in answer.forms().items()} == {CAT: "int8", DOG: "standalone"}
 
 
 def test_eight_bits_are_measured_by_their_own_numbers_and_taken_only_when_asked_for() -> None:
@@ -253,7 +252,7 @@ def test_eight_bits_are_measured_by_their_own_numbers_and_taken_only_when_asked_
     shop.add(CAT, "1.0.0", forms=BOTH, metrics=metrics)
     plain = answer_of(shop, "class:cat[min-f1=0.8]", options=Options())
     assert isinstance(plain, Resolution)
-    assert set(plan_forms(plain).values()) == {"standalone"}
+    assert set(plain.forms().values()) == {"standalone"}
     told = str(answer_of(shop, "class:cat[int8,min-f1=0.8]", options=Options()))
     assert "has an F1 of 0.7 at worst, below 0.8" in told
 
