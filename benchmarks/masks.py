@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 SETS = 20
 """Random class sets per size."""
 SIZES = (2, 3, 5, 10)
+TICKS = (3, 5, 10, 20, 30, 50)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,14 +217,14 @@ def _is_weights(name: str) -> bool:
 
 
 def draw(values: dict[str, Any], axes: Axes) -> None:
-    """Draw accuracy against density, the union against the number of classes, and the overlap of the first parent."""
+    """Draw accuracy against density, the union against the number of classes, and the overlap of the first modules."""
     figure: Any = axes.figure
     axes.remove()
-    figure.set_size_inches(12, 4)
+    figure.set_size_inches(12, 5)
     ladder, growth, heat = figure.subplots(1, 3)
     for number, row in enumerate(values["subjects"]):
         colour = f"C{number % 10}"
-        shares = [rung["density"] for rung in row["rungs"]]
+        shares = [100 * rung["density"] for rung in row["rungs"]]
         best = [100 * (max(rung["parallel"], rung["union"]) - row["parent"]) for rung in row["rungs"]]
         ladder.plot(shares, best, "o-", color=colour, label=row["name"])
         control = [100 * (rung["magnitude alone"] - row["parent"]) for rung in row["rungs"]]
@@ -231,10 +232,12 @@ def draw(values: dict[str, Any], axes: Axes) -> None:
         classes = [own["classes"] for own in row["sets"]]
         growth.plot(classes, [100 * own["union density"] for own in row["sets"]], "o-", color=colour)
         growth.axhline(100 * row["chosen"], linestyle=":", color=colour)
-    ladder.set(xlabel="share of the weights a module keeps", ylabel="points against the parent (dotted: untrained)")
+    ladder.set(title="dotted: untrained", xlabel="weights that a module keeps, %", ylabel="points against the parent")
     ladder.set(xscale="log", ylim=(-30, 3))
-    ladder.legend(fontsize="xx-small")
-    growth.set(xlabel="classes", ylabel="union, % of the masked weights (dotted: one module)", ylim=(0, None))
+    ladder.set_xticks(TICKS, [f"{share:g}" for share in TICKS], minor=False)
+    ladder.set_xticks([], minor=True)
+    growth.set(title="dotted: one module", xlabel="classes", ylabel="weights of the union, %", ylim=(0, None))
     shown = heat.imshow(values["subjects"][0]["overlap"], vmin=0, vmax=1)
     heat.set(title=f"Jaccard index, {values['subjects'][0]['name']}", xlabel="module", ylabel="module")
-    figure.colorbar(shown, ax=heat)
+    figure.colorbar(shown, ax=heat, shrink=0.7)
+    figure.legend(*ladder.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
