@@ -59,18 +59,25 @@ def _checked(example: torch.Tensor, port: InputPort | None) -> torch.Tensor:
     if port is not None and (dtype != port.dtype or tuple(example.shape[1:]) != tuple(port.shape[1:])):
         expected = f"{port.dtype} of shape {list(port.shape)}"
         raise InvalidData(f"the example is {dtype} of shape {list(example.shape)}, expected {expected}")
-    return example if len(example) > 1 else torch.cat([example, example])
+    return example.contiguous() if len(example) > 1 else torch.cat([example, example]).contiguous()
 
 
 @contextlib.contextmanager
 def _as_it_answers(module: torch.nn.Module) -> Iterator[None]:
     modes = {part: part.training for part in module.modules()}
+    # The exporter writes the order of axes in memory into the graph, for the size of the example's batch alone.
+    reordered = [tensor for tensor in (*module.parameters(), *module.buffers()) if not tensor.is_contiguous()]
+    orders = [tensor.data for tensor in reordered]
     module.eval()
     try:
+        for tensor in reordered:
+            tensor.data = tensor.data.contiguous()
         yield
     finally:
         for part, mode in modes.items():
             part.training = mode
+        for tensor, data in zip(reordered, orders, strict=True):
+            tensor.data = data
 
 
 def _export(module: torch.nn.Module, batch: torch.Tensor, *, name: str) -> bytes:

@@ -76,6 +76,31 @@ def test_a_torch_classifier_answers_as_before_for_batches_of_any_size(kind: type
     np.testing.assert_allclose(session.run(x[:1].numpy()), expected[:1], rtol=1e-4, atol=1e-5)
 
 
+class Pooled(torch.nn.Module):
+    """A classifier of means over the image, which torch computes in the order that the image has in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.read = torch.nn.Conv2d(3, 6, 3)
+        self.pool = torch.nn.AdaptiveAvgPool2d(1)
+        self.classify = torch.nn.Linear(6, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.classify(self.pool(self.read(x).relu()).flatten(1))
+        return scores
+
+
+def test_the_order_of_axes_in_memory_is_not_exported_and_left_as_it_was() -> None:
+    module = Pooled().to(memory_format=torch.channels_last)
+    network = load(from_torch(module, EXAMPLE.to(memory_format=torch.channels_last)))
+    assert "Gather" not in {node.op for node in network.nodes}
+    x = torch.rand(5, 3, 8, 8)
+    with torch.no_grad():
+        np.testing.assert_allclose(Session(network).run(x.numpy()), module(x).numpy(), rtol=1e-4, atol=1e-5)
+    assert module.read.weight.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_every_part_is_left_in_the_mode_it_was_in() -> None:
     module = Convolutional()
     module.drop.eval()
