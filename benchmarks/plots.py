@@ -75,7 +75,7 @@ def biased(values: dict[str, Any], axes: Axes) -> None:
         axes.plot([number] * len(parents), parents, "o", color="0.5", label="a parent" if first else None)
         for kind, (key, name) in enumerate(kinds.items()):
             axes.plot(number, 100 * row[key]["accuracy"], "sD"[kind], color=f"C{kind}", label=name if first else None)
-    axes.set_xticks(range(len(values["rows"])), [f"seed {row['seed']}" for row in values["rows"]])
+    axes.set_xticks(range(len(values["rows"])), [f"{row['data']},\nseed {row['seed']}" for row in values["rows"]])
     axes.set(ylabel="test accuracy, %", xlim=(-0.5, len(values["rows"]) - 0.5))
     axes.legend(frameon=False)
 
