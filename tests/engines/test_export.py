@@ -92,7 +92,7 @@ class Pooled(torch.nn.Module):
 
 
 def test_the_order_of_axes_in_memory_is_not_exported_and_left_as_it_was() -> None:
-    module = Pooled().to(memory_format=torch.channels_last)
+    module = Pooled().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = load(from_torch(module, EXAMPLE.to(memory_format=torch.channels_last)))
     assert "Gather" not in {node.op for node in network.nodes}
     x = torch.rand(5, 3, 8, 8)
