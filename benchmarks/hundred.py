@@ -45,7 +45,7 @@ class Form:
 
 
 QUICK = Form(cuts=(BLOCK,), train=6000, test=3000, steps=50)
-FULL = Form(cuts=(BLOCK, STAGE), train=15_000, test=10_000, steps=100)
+FULL = Form(cuts=(BLOCK, STAGE), train=10_000, test=10_000, steps=50)
 
 
 def measure(*, full: bool) -> dict[str, Any]:
