@@ -23,6 +23,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from benchmarks import (
+    architectures,
     biased,
     composing,
     hundred,
@@ -55,6 +56,7 @@ BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "hundred": hundred.measure,
     "tasks": tasks.measure,
     "biased": biased.measure,
+    "architectures": architectures.measure,
     "compose": composing.measure,
     "pack": packing.measure,
     "resolve": resolving.measure,

@@ -39,7 +39,7 @@ def plain_numbers(axes: Axes) -> None:
     """Write the numbers of logarithmic axes in full."""
     for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
         if scale == "log":
-            axis.set_major_formatter("{x:,g}")
+            axis.set_major_formatter("{x:,.10g}")
             axis.set_minor_formatter(NullFormatter())
 
 
@@ -77,6 +77,16 @@ def biased(values: dict[str, Any], axes: Axes) -> None:
             axes.plot(number, 100 * row[key]["accuracy"], "sD"[kind], color=f"C{kind}", label=name if first else None)
     axes.set_xticks(range(len(values["rows"])), [f"{row['data']},\nseed {row['seed']}" for row in values["rows"]])
     axes.set(ylabel="test accuracy, %", xlim=(-0.5, len(values["rows"]) - 0.5))
+    axes.legend(frameon=False)
+
+
+def architectures(values: dict[str, Any], axes: Axes) -> None:
+    """Draw the CPU seconds to find the sites of a network, by its parameters."""
+    for trained, label in ((False, "random weights"), (True, "real")):
+        rows = [row for row in values["rows"] if row["network"].endswith("random weights") != trained]
+        axes.plot([row["parameters"] for row in rows], [row["analyse s"] for row in rows], "o", alpha=0.6, label=label)
+    axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel="CPU seconds")
+    plain_numbers(axes)
     axes.legend(frameon=False)
 
 
@@ -162,6 +172,7 @@ PLOTS: dict[str, Draw] = {
     "hundred": hundred.draw,
     "tasks": tasks,
     "biased": biased,
+    "architectures": architectures,
     "compose": compose,
     "pack": pack,
     "resolve": resolve,

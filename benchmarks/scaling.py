@@ -37,7 +37,7 @@ def draw(values: dict[str, Any], axes: Any) -> None:
         )
     axes.set(xscale="log", yscale="log", xlabel="modules", ylabel="pack and write, CPU seconds")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter("{x:,g}")
+        axis.set_major_formatter("{x:,.10g}")
     axes.legend(frameon=False)
 
 

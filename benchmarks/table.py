@@ -95,6 +95,17 @@ def accuracies(found: dict[str, float]) -> dict[str, str]:
     return {title: f"{100 * found[key]:.2f}" for key, title in names.items()}
 
 
+def architectures(values: dict[str, Any]) -> str:
+    """Return the section on architectures."""
+    return f"""## F11: architectures, from ONNX alone
+
+Three modules a network, a random half of every site kept, without a line of code for the network: how far their scores
+are from the whole network's with zeros in place of what was dropped, relative to the largest one, and whether a
+composite has their bits. Published: three networks each, written by hand. Target: all.
+
+{table(values["rows"])}"""
+
+
 def compose(values: dict[str, Any]) -> str:
     """Return the section on composites."""
     memory = table([values["memory"]]) if values["memory"] else "Memory was not measured.\n"
@@ -543,6 +554,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "hundred": hundred,
     "tasks": tasks,
     "biased": biased,
+    "architectures": architectures,
     "compose": compose,
     "pack": pack,
     "resolve": resolve,
