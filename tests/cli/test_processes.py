@@ -78,7 +78,9 @@ def test_composing_and_running_need_no_torch(collection: Path, data: Path, tmp_p
 
 def test_interrupting_leaves_nothing_behind(data_folder: Path, tmp_path: Path) -> None:
     words = ["decompose", data_folder / "mnist-mlp1-panrajan.onnx", "--data", data_folder / "mnist-test-200.npz"]
-    command = [sys.executable, "-c", PROGRAM, *map(str, words), "-o", "out", "--steps", "1000000"]
+    # Tests that a shell runs in the background inherit that they are not to hear an interrupt.
+    program = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {PROGRAM}"
+    command = [sys.executable, "-c", program, *map(str, words), "-o", "out", "--steps", "1000000"]
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
