@@ -54,9 +54,11 @@ def tell(event: Mapping[str, Any]) -> None:
         return
     if step == "trunk":
         place = f"the trunk ends at {event['cut']}" if event["cut"] else "there is no trunk"
-        weights = f"{event['weights']} weights" if "weights" in event else ""
-        sites = f"{event['sites']} site{'' if event['sites'] == 1 else 's'}" if not weights else ""
-        what = weights or f"{event['kernels']} kernels in {sites}"
+        if "weights" in event:
+            what = f"{event['weights']} weights"
+        else:
+            sites = "1 site" if event["sites"] == 1 else f"{event['sites']} sites"
+            what = f"{event['kernels']} kernels in {sites}"
         say(f"   {place}; masks act on {what}")
     elif "kept" in event:
         parts = [f"keeps {percent(event['kept'])} of the {event.get('unit', 'kernels')} behind the trunk"]

@@ -59,7 +59,7 @@ def _checked(example: torch.Tensor, port: InputPort | None) -> torch.Tensor:
     if port is not None and (dtype != port.dtype or tuple(example.shape[1:]) != tuple(port.shape[1:])):
         expected = f"{port.dtype} of shape {list(port.shape)}"
         raise InvalidData(f"the example is {dtype} of shape {list(example.shape)}, expected {expected}")
-    return example.contiguous() if len(example) > 1 else torch.cat([example, example]).contiguous()
+    return (example if len(example) > 1 else torch.cat([example, example])).contiguous()
 
 
 @contextlib.contextmanager
