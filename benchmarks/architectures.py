@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.drawn import drawn
 from modhub import flow
 from modhub.composer.join import join
 from modhub.engines.runtime import Session
@@ -61,7 +62,7 @@ def row(name: str, network: Network, seconds: float) -> dict[str, Any]:
         ClassModule(
             label=f"m{i}",
             row=i,
-            kept={site.id: np.sort(random.choice(site.size, -(-site.size // 2), replace=False)) for site in free},
+            kept=drawn(free, random, count=lambda size: -(-size // 2)),
         )
         for i in range(MODULES)
     ]

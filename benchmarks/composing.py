@@ -8,12 +8,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks import memory
 from benchmarks.data import resnet20
+from benchmarks.drawn import drawn
 from modhub.composer.join import join
 from modhub.decomposers.cut import CHEAP, choose_cut
 from modhub.decomposers.options import AUTO
@@ -38,9 +39,6 @@ CUTS = (AUTO, CHEAP)
 COUNTS = (2, 5, 10)
 CHANNELS = 16
 BATCH = 32
-
-STATUS = Path("/proc/self/status")
-"""Where Linux says what a process holds; elsewhere memory is not measured."""
 
 
 def measure(*, full: bool) -> dict[str, Any]:
@@ -67,7 +65,7 @@ def measure(*, full: bool) -> dict[str, Any]:
         "cuts": cuts,
         "rows": rows,
         "parents": [compare_parents(strangers(count), repeats=repeats) for count in (COUNTS if full else (2, 10))],
-        "memory": compare_memory(10) if STATUS.is_file() else None,
+        "memory": compare_memory(10) if memory.is_told() else None,
     }
 
 
@@ -87,7 +85,7 @@ def modules_behind(network: Network, cut: str) -> list[Network]:
             ClassModule(
                 label=str(row),
                 row=row,
-                kept={site.id: np.sort(random.choice(site.size, kept(site.size), replace=False)) for site in behind},
+                kept=drawn(behind, random, count=kept),
             ),
         )
         for row in range(10)
@@ -157,9 +155,7 @@ def peak(side: str, count: int) -> float:
     for _ in range(3):
         for session in opened:
             session.run(x)
-    # Not `getrusage`, which begins with what the process held that started this one.
-    (line,) = (line for line in STATUS.read_text("utf-8").splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 1024
+    return memory.held_kib(memory.MOST) / 1024
 
 
 def compare(parent: Network, modules: Sequence[Network], *, batch: int, repeats: int) -> dict[str, Any]:

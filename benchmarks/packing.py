@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data import resnet20
+from benchmarks.drawn import drawn
 from modhub import flow
 from modhub.network.modules import ClassModule, Decomposition
 from modhub.network.sites import find_sites
@@ -29,7 +30,7 @@ def measure(*, full: bool) -> dict[str, Any]:
             ClassModule(
                 label=f"class-{i}",
                 row=i % 10,
-                kept={site.id: np.sort(random.choice(site.size, site.size // 2, replace=False)) for site in behind},
+                kept=drawn(behind, random, count=lambda size: size // 2),
             )
             for i in range(count)
         )

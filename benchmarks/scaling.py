@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import memory
+from benchmarks.drawn import drawn
+
 MIB = 1 << 20
 KEPT = 0.5
 
@@ -133,11 +136,11 @@ def split(path: Path, count: int) -> dict[str, Any]:
     from modhub.spec.manifest import Method
 
     flow.load("sample:cifar10-resnet20")  # What libraries take is no matter of the parent.
-    size, before = path.stat().st_size, _held()
-    _forget_peak()
+    size, before = path.stat().st_size, memory.held_kib() * 1024
+    memory.forget_peak()
     clock = _Clock()
     network = flow.load(path).network
-    loaded, seconds = _peak(), {"load": clock.lap()}
+    loaded, seconds = memory.held_kib(memory.MOST) * 1024, {"load": clock.lap()}
     sites = find_sites(network)
     seconds["analyse"] = clock.lap()
     free = [site for site in sites.sites if site.layers and not site.pinned]
@@ -149,10 +152,7 @@ def split(path: Path, count: int) -> dict[str, Any]:
         flow.write_package(base, Path(folder) / base.name)
         written, base = base.size, base.without_files()
         for i in range(count):
-            kept = {
-                site.id: np.sort(random.choice(site.size, max(1, int(KEPT * site.size)), replace=False))
-                for site in free
-            }
+            kept = drawn(free, random, count=lambda size: max(1, int(KEPT * size)))
             module = ClassModule(label=f"class-{i}", row=i, kept=kept)
             package = pack_module(whole, module, release, name=f"class-{i}", base=base, parent_macs=parent_macs)
             flow.write_package(package, Path(folder) / package.name)
@@ -165,7 +165,7 @@ def split(path: Path, count: int) -> dict[str, Any]:
         **{f"{name}, CPU s": round(value, 2) for name, value in seconds.items()},
         "ms a module": round(1000 * seconds["pack and write"] / count, 1),
         "memory loaded / model": round((loaded - before) / size, 2),
-        "memory at most / model": round((_peak() - before) / size, 2),
+        "memory at most / model": round((memory.held_kib(memory.MOST) * 1024 - before) / size, 2),
         "bytes / model": round(written / size, 3),
     }
 
@@ -180,22 +180,6 @@ class _Clock:
         now = time.process_time()
         self.last, passed = now, now - self.last
         return passed
-
-
-def _held(entry: str = "VmRSS") -> int:
-    """Return the memory that this process holds, in bytes; Linux alone tells."""
-    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{entry}:"))
-
-
-def _peak() -> int:
-    """Return the most memory that this process has held since `_forget_peak`, in bytes."""
-    return _held("VmHWM")
-
-
-def _forget_peak() -> None:
-    """Let the most memory held be what is held now: importing libraries holds more for a moment than it leaves."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 if __name__ == "__main__":

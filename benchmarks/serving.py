@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from benchmarks.memory import held_kib
 from modhub.spec.names import CollectionId
 from modhub_registry.auth import tokens
 from modhub_registry.settings import Settings
@@ -277,7 +278,4 @@ def serving(root: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 
 def resident_mb(pid: int) -> float:
     """Return the memory of a process, in MB."""
-    for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines():
-        if line.startswith("VmRSS:"):
-            return round(int(line.split()[1]) / 1000, 1)
-    return 0.0
+    return round(held_kib(process=pid) / 1000, 1)
