@@ -11,6 +11,7 @@ the shipped samples are taken from ``MODHUB_BENCH_DATA``: a folder with ``cifar1
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import platform
 import sys
@@ -45,6 +46,7 @@ from benchmarks import (
 from benchmarks.plots import PLOTS
 from benchmarks.table import write_table
 from modhub._version import __version__
+from modhub.report.figures.sheet import with_own_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,8 +119,10 @@ def draw(name: str, values: dict[str, Any]) -> None:
         figure = Figure(figsize=(6, 4), layout="constrained")
         PLOTS[name](values, figure.subplots())
         # Equal results give equal bytes.
+        data = io.BytesIO()
         with rc_context({"svg.hashsalt": name}):
-            figure.savefig(RESULTS / f"{name}.svg", metadata={"Date": None})
+            figure.savefig(data, format="svg", metadata={"Date": None})
+        (RESULTS / f"{name}.svg").write_bytes(with_own_names(data.getvalue()))
 
 
 if __name__ == "__main__":

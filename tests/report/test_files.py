@@ -26,7 +26,8 @@ from modhub.metrics import Scored
 from modhub.package.pack import Release, pack
 from modhub.report.curve import curve_of
 from modhub.report.document import FORMAT, report_on
-from modhub.report.figures.style import DARK_TEXT, LIGHT_FROM, LIGHT_TEXT, SHADES
+from modhub.report.figures.sheet import render
+from modhub.report.figures.style import DARK_TEXT, LIGHT_FROM, LIGHT_TEXT, SHADES, Panel
 from modhub.report.files import report_json, write_page
 from modhub.report.kept import kept_of
 from modhub.report.overlap import overlap_of
@@ -41,6 +42,8 @@ from tests.support.pets import CLASSES, pets_arrays, pets_network
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from matplotlib.figure import SubFigure
 
     from modhub.network.modules import Decomposition
     from modhub.report.document import Report
@@ -165,6 +168,22 @@ def test_an_svg_is_well_formed_and_bears_every_class(labels: tuple[str, ...]) ->
     for name in labels:
         assert shown(name) in texts
     assert data == picture(found, kinds_of(found), format="svg")
+
+
+def test_digits_below_those_written_change_no_name_in_an_svg() -> None:
+    def at(left: float) -> bytes:
+        def draw(part: SubFigure) -> None:
+            part.add_axes((left, 0.1, 0.5, 0.8)).plot([0, 1], [0, 1], marker="x")
+
+        return render([Panel(title="a line", width=3, height=2, draw=draw)], format="svg")
+
+    data = at(0.1)
+    assert data == at(0.1 + 1e-15)
+    names = re.findall(rb'\bid="([^"]*)"', data)
+    assert len(set(names)) == len(names)
+    meant = set(re.findall(rb'(?:href="#|url\(#)([^")]*)', data))
+    assert meant
+    assert meant <= set(names)
 
 
 @pytest.mark.parametrize("labels", [CLASSES, HOSTILE], ids=["plain", "hostile"])
