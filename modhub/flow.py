@@ -682,7 +682,7 @@ def export(model: Model, *, to: str) -> dict[str, bytes]:
     if model.package is None:
         raise UsageError(f"only packages can be exported to {to}: load the folder of a base, module or composite")
     package = standalone(model.package, model.network)
-    return dict(package.files) if to == "standalone" else {"package.tar": oci_layout(package)}
+    return package.contents() if to == "standalone" else {"package.tar": oci_layout(package)}
 
 
 def run(target: Scorer, data: Dataset, *, engine: str = "onnxruntime") -> npt.NDArray[np.float32]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import mmap
 import os
 import secrets
 import shutil
@@ -39,6 +40,11 @@ TEMPORARY = ".tmp-"
 # Absent on Windows, where links need a privilege and no pipes have file names.
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 CHUNK_BYTES = 1 << 20
+LARGE_BYTES = 8 << 20
+"""Files from this size on stay where they lie until somebody needs what is in them."""
+
+Buffer: TypeAlias = bytes | memoryview
+"""Bytes in memory, or those of a file that is mapped into it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +71,71 @@ class LocalFile:
         for chunk in read_chunks(self.path, limit=self.size):
             digest.update(chunk)
             yield chunk
-        if digest.hexdigest() != self.sha256:
+        self._check(digest.hexdigest())
+
+    def data(self) -> Buffer:
+        """Return all bytes, in memory: who computes with them needs those that were hashed.
+
+        Raises:
+            IntegrityError: it is not the file it was.
+            NotFound: it is gone.
+            StorageError: it cannot be read.
+        """
+        data = read_file(self.path, limit=self.size)
+        self._check(hashlib.sha256(data).hexdigest())
+        return data
+
+    def digest(self) -> str:
+        """Return the digest of what lies there now.
+
+        Raises:
+            FormatError: it is larger than it was, or no regular file.
+            NotFound: it is gone.
+            StorageError: it cannot be read.
+        """
+        digest = hashlib.sha256()
+        for chunk in read_chunks(self.path, limit=self.size):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    def _check(self, digest: str) -> None:
+        if digest != self.sha256:
             raise IntegrityError(f"{self.path} was changed while it was read")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MappedFile(LocalFile):
+    """A file that is looked into and not kept in memory, for a process that whatever lies there may end.
+
+    It can be changed after it was hashed, and cut short while it is looked into: nothing may be computed with what it
+    holds but a verdict.
+    """
+
+    def data(self) -> Buffer:
+        """Return all bytes, each read from the disk when it is looked at.
+
+        Raises:
+            FormatError: it is no regular file, or is empty.
+            NotFound: it is gone.
+            StorageError: it cannot be mapped.
+        """
+        with _reading(self.path):
+            descriptor = _open_regular(self.path)
+            try:
+                return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+            except ValueError as error:
+                raise FormatError("is empty", file=str(self.path)) from error
+            finally:
+                os.close(descriptor)
 
 
 Content: TypeAlias = bytes | LocalFile
 """The bytes of a file, or where they lie."""
+
+
+def bytes_of(content: Content) -> bytes:
+    """Return the bytes of a content, in memory; see `LocalFile.data`."""
+    return content if isinstance(content, bytes) else bytes(content.data())
 
 
 def chunks_of(content: Content) -> Iterator[bytes]:
@@ -130,6 +195,25 @@ def read_chunks(path: Path, *, limit: int, start: int = 0) -> Iterator[bytes]:
                 if left < 0:
                     raise FormatError(f"holds more than the limit of {limit:,} bytes", file=str(path))
                 yield chunk
+
+
+def local_file(path: Path, *, limit: int, sha256: str) -> LocalFile:
+    """Return a regular file of at most `limit` bytes as one that stays where it is; `sha256` is what it should have.
+
+    Raises:
+        NotFound: there is no such file.
+        FormatError: it is a link, a folder, a pipe or a device, or it is larger than `limit`.
+        StorageError: it cannot be read.
+    """
+    with _reading(path):
+        descriptor = _open_regular(path)
+        try:
+            size = os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
+    if size > limit:
+        raise FormatError(f"holds more than the limit of {limit:,} bytes", file=str(path))
+    return LocalFile(path=path, size=size, sha256=sha256)
 
 
 def file_size(path: Path) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from modhub import fsops
 from modhub.errors import FormatError, IntegrityError, NotFound, StorageError
-from modhub.fsops import LocalFile
+from modhub.fsops import LocalFile, MappedFile
 from modhub.spec.digests import sha256
 
 if TYPE_CHECKING:
@@ -98,3 +98,37 @@ def test_a_private_file_is_its_owners_only(tmp_path: Path) -> None:
         fsops.replace_file(tmp_path / "secret", b"token", private=True)
         assert (tmp_path / "secret").stat().st_mode & 0o077 == 0
     assert (tmp_path / "secret").read_bytes() == b"token"
+
+
+def test_a_local_file_is_read_whole_where_its_bytes_are_needed(file: Path) -> None:
+    assert local(file).data() == DATA
+    assert fsops.bytes_of(local(file)) == DATA
+    assert local(file).digest() == sha256(DATA)
+
+
+@pytest.mark.parametrize("change", [DATA[:-1] + b"!", DATA[:-1], DATA + b"!", b""])
+def test_a_local_file_that_was_changed_is_not_read(file: Path, change: bytes) -> None:
+    found = local(file)
+    file.write_bytes(change)
+    with pytest.raises((IntegrityError, FormatError)):
+        found.data()
+
+
+def test_a_file_that_stays_where_it_is_has_to_be_a_file_of_some_size(file: Path, tmp_path: Path) -> None:
+    assert fsops.local_file(file, limit=len(DATA), sha256=sha256(DATA)) == local(file)
+    with pytest.raises(FormatError, match="more than the limit"):
+        fsops.local_file(file, limit=len(DATA) - 1, sha256="")
+    with pytest.raises(FormatError, match="not a regular file"):
+        fsops.local_file(tmp_path, limit=1, sha256="")
+    with pytest.raises(NotFound):
+        fsops.local_file(tmp_path / "none", limit=1, sha256="")
+
+
+def test_a_mapped_file_shows_what_lies_on_the_disk(file: Path, tmp_path: Path) -> None:
+    mapped = MappedFile(path=file, size=len(DATA), sha256=sha256(DATA))
+    assert mapped.data() == DATA
+    (tmp_path / "empty").touch()
+    with pytest.raises(FormatError, match="empty"):
+        MappedFile(path=tmp_path / "empty", size=0, sha256="").data()
+    with pytest.raises(NotFound):
+        MappedFile(path=tmp_path / "none", size=0, sha256="").data()

@@ -96,9 +96,7 @@ def pack_composite(
     licences = {part.label: part.package.manifest.terms for part in parts}
     # Whether they may be joined was asked before there was anything to pack.
     license = joined_licence(licences, refuse=False)
-    texts = {
-        part.label: part.package.files[NOTICE_FILE].decode() for part in parts if NOTICE_FILE in part.package.files
-    }
+    texts = {part.label: part.package.read(NOTICE_FILE).decode() for part in parts if NOTICE_FILE in part.package.files}
     files = _files(network, golden=golden, notice=notice(licences, texts=texts), lock=lock)
     classes = [label for part in parts for label in part.package.manifest.classes]
     manifest = Manifest(

@@ -95,7 +95,7 @@ def largest_difference(found: Array, expected: Array) -> float:
 def _read(package: Package, file: str) -> tuple[Array, Array]:
     if file not in package.files:
         raise FormatError("is missing", file=file)
-    data = package.files[file]
+    data = package.data(file)
     try:
         arrays = read_arrays(data, read_header(data))
     except FormatError as error:

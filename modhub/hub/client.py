@@ -35,12 +35,13 @@ from modhub.spec.index import Index
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from modhub.fsops import Content
     from modhub.hub.backend import Backend
     from modhub.hub.download import Wanted
-    from modhub.hub.publication import Publishable
     from modhub.hub.search import Query
     from modhub.hub.store import Store
     from modhub.hub.transfer import Progress
+    from modhub.package.package import Package
     from modhub.spec.index import Release
     from modhub.spec.lock import Lock, LockedModule
     from modhub.spec.names import CollectionId, PackageId
@@ -192,7 +193,7 @@ class Client:
     def publish(
         self,
         collection: CollectionId,
-        packages: Iterable[Publishable],
+        packages: Iterable[Package],
         *,
         message: str = "",
         dry_run: bool = False,
@@ -280,8 +281,8 @@ class Client:
                 hits += [Hit(registry=now.registry, collection=collection, release=release) for release in found]
         return SearchResult(hits=tuple(sorted(hits, key=lambda hit: rank(hit, query))), skipped=skipped)
 
-    def fetch(self, lock: Lock, *, progress: Progress | None = None) -> dict[str, dict[str, bytes]]:
-        """Return the files of every locked release by its full name, `module.json` among them.
+    def fetch(self, lock: Lock, *, progress: Progress | None = None) -> dict[str, dict[str, Content]]:
+        """Return the files of every locked release by its full name, `module.json` among them; large ones in the store.
 
         Files are taken from the store, and from the registry that the lock names where the store lacks them, several
         at once; `progress` is told.
@@ -294,7 +295,7 @@ class Client:
         found = self._downloader(progress).fetch(lock.modules)
         return {module.name: files for module, files in zip(lock.modules, found, strict=True)}
 
-    def fetch_module(self, module: LockedModule) -> dict[str, bytes]:
+    def fetch_module(self, module: LockedModule) -> dict[str, Content]:
         """Return the files of one locked release; see `fetch`."""
         return self._downloader().fetch([module])[0]
 

@@ -1,7 +1,7 @@
 """Getting the files of locked releases: from the store, or from their registry; hashed before anybody sees them.
 
-Small files are read in one go. Large ones are streamed into the store, several at once, and a download that was cut
-goes on where it stopped.
+Small files are read in one go. Large ones are streamed into the store, several at once, and stay there until somebody
+needs what is in them; a download that was cut goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from modhub import fsops
 from modhub.errors import FormatError, IntegrityError, NotFound
+from modhub.fsops import LARGE_BYTES
 from modhub.hub.transfer import Meter
 from modhub.spec import limits
 from modhub.spec.digests import sha256
@@ -20,6 +22,7 @@ from modhub.spec.manifest import Manifest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from modhub.fsops import Content
     from modhub.hub.backend import Backend
     from modhub.hub.store import Store
     from modhub.spec.lock import LockedModule
@@ -28,8 +31,6 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 AT_ONCE = 8
-STREAMED_BYTES = 8 << 20
-"""Files from this size on are never held in memory while they come."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class Downloader:
     connect: Connect
     meter: Meter = field(default_factory=Meter)
 
-    def fetch(self, modules: Sequence[LockedModule]) -> list[dict[str, bytes]]:
+    def fetch(self, modules: Sequence[LockedModule]) -> list[dict[str, Content]]:
         """Return the files of locked releases by name, `module.json` among them, in their order.
 
         Raises:
@@ -86,7 +87,7 @@ class Downloader:
         wanted = {file.sha256: file for module in modules for file in wanted_files(module)}
         found = dict(zip(wanted, self._each(list(wanted.values()), self._file), strict=True))
         return [
-            {MANIFEST_FILE: manifest, **{file.path: sized(file, found[file.sha256]) for file in wanted_files(module)}}
+            {MANIFEST_FILE: manifest, **{file.path: found[file.sha256] for file in wanted_files(module)}}
             for module, manifest in zip(modules, manifests, strict=True)
         ]
 
@@ -102,8 +103,8 @@ class Downloader:
             NotFound: the file is gone, or is not in the store and this is offline.
             HubError: the registry cannot be read, or the store cannot be written.
         """
-        if wanted.size is None or wanted.size < STREAMED_BYTES:
-            self._file(wanted)
+        if wanted.size is None or wanted.size < LARGE_BYTES:
+            self._small(wanted)
             return
         was_stored = self.store.has(wanted.sha256)
         if self.store.check(wanted.sha256, size=wanted.size):
@@ -115,14 +116,20 @@ class Downloader:
 
     def _manifest(self, module: LockedModule) -> bytes:
         """Return a release's manifest, before any large file: what contradicts it is found here."""
-        manifest = self._file(Wanted(module=module, path=MANIFEST_FILE, sha256=module.manifest_sha256))
+        manifest = self._small(Wanted(module=module, path=MANIFEST_FILE, sha256=module.manifest_sha256))
         check_identity(module, manifest)
         return manifest
 
-    def _file(self, wanted: Wanted) -> bytes:
-        """Return one file."""
-        if wanted.size is not None and wanted.size >= STREAMED_BYTES:
-            self.ensure(wanted)
+    def _file(self, wanted: Wanted) -> Content:
+        """Return one file, a large one as what lies in the store."""
+        if wanted.size is None or wanted.size < LARGE_BYTES:
+            return self._small(wanted)
+        self.ensure(wanted)
+        _check_size(wanted, fsops.file_size(self.store.path(wanted.sha256)))
+        return self.store.local(wanted.sha256, size=wanted.size)
+
+    def _small(self, wanted: Wanted) -> bytes:
+        """Return one file in memory."""
         was_stored = self.store.has(wanted.sha256)
         data = self.store.get(wanted.sha256, limit=wanted.limit)
         if data is None:
@@ -132,7 +139,8 @@ class Downloader:
                 if data is None:
                     data = self._read(wanted, backend)
                     self.store.put(data)
-        return sized(wanted, data)
+        _check_size(wanted, len(data))
+        return data
 
     def _backend(self, wanted: Wanted, *, was_stored: bool) -> Backend:
         backend = self.connect(wanted.module)
@@ -190,17 +198,6 @@ def wanted_files(module: LockedModule) -> list[Wanted]:
     return [Wanted(module=module, path=record.path, sha256=record.sha256, size=record.size) for record in module.files]
 
 
-def sized(wanted: Wanted, data: bytes) -> bytes:
-    """Return bytes whose digest was checked before, once they have the size that the lock promises.
-
-    Raises:
-        IntegrityError: they have another.
-    """
-    if wanted.size is not None and len(data) != wanted.size:
-        raise IntegrityError(f"{wanted} holds {len(data):,} bytes, expected {wanted.size:,}")
-    return data
-
-
 def check_identity(module: LockedModule, manifest: bytes) -> None:
     """Check that a manifest is that of the release asked for, and names the files that the lock names.
 
@@ -218,6 +215,16 @@ def check_identity(module: LockedModule, manifest: bytes) -> None:
     promised = {(file.path, file.size, file.sha256) for file in found.forms.get(module.form, ())}
     if {(file.path, file.size, file.sha256) for file in module.files} != promised:
         raise IntegrityError(f"{place} names other files than the lock, for the form {module.form!r}")
+
+
+def _check_size(wanted: Wanted, size: int) -> None:
+    """Check that a file whose digest is the one promised has the size that was promised.
+
+    Raises:
+        IntegrityError: it has another.
+    """
+    if wanted.size is not None and size != wanted.size:
+        raise IntegrityError(f"{wanted} holds {size:,} bytes, expected {wanted.size:,}")
 
 
 def _other_bytes(wanted: Wanted, found: str) -> IntegrityError:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from modhub.errors import FormatError, InvalidPackage
-from modhub.fsops import LocalFile, chunks_of
+from modhub.fsops import LocalFile
 from modhub.hub.backend import CARD_FILE, INDEX_FILE
 from modhub.hub.card import render_card
 from modhub.package.signing import SIGNATURE_KEY
@@ -23,22 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from modhub.fsops import Content
+    from modhub.package.package import Package
     from modhub.spec.index import Index
     from modhub.spec.names import CollectionId
-
-
-class Publishable(Protocol):
-    """A manifest and the files it names, `module.json` among them: a `Package`, or one whose files lie on disk."""
-
-    @property
-    def manifest(self) -> Manifest:
-        """What the release says of itself."""
-        ...
-
-    @property
-    def files(self) -> Mapping[str, Content]:
-        """The files by name."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +44,7 @@ class Publication:
 
 
 def plan_publication(
-    packages: Sequence[Publishable], *, index: Index, digest: str, signatures: Mapping[str, str] | None = None
+    packages: Sequence[Package], *, index: Index, digest: str, signatures: Mapping[str, str] | None = None
 ) -> Publication:
     """Return what publishing the packages adds to an index; `digest` is that of the index's bytes.
 
@@ -98,17 +85,12 @@ def _signed(release: Release, signatures: Mapping[str, str]) -> Release:
     return dataclasses.replace(release, extra={**release.extra, SIGNATURE_KEY: signature})
 
 
-def release_of(package: Publishable) -> Release:
+def release_of(package: Package) -> Release:
     """Return the entry of a package in an index."""
-    return Release.of(package.manifest, manifest_of(package))
+    return Release.of(package.manifest, package.read(MANIFEST_FILE))
 
 
-def manifest_of(package: Publishable) -> bytes:
-    """Return the bytes of a package's `module.json`."""
-    return b"".join(chunks_of(package.files[MANIFEST_FILE]))
-
-
-def check_packages(packages: Sequence[Publishable]) -> None:
+def check_packages(packages: Sequence[Package]) -> None:
     """Check that each package is what its manifest says: an index that lists a broken one could not take it back.
 
     Raises:
@@ -120,7 +102,7 @@ def check_packages(packages: Sequence[Publishable]) -> None:
     _raise_all([*problems, *(FormatError("is there twice", where=name) for name in twice)])
 
 
-def file_problems(package: Publishable) -> Iterator[FormatError]:
+def file_problems(package: Package) -> Iterator[FormatError]:
     """Yield where the files of a package differ from its manifest."""
     place = f"{package.manifest.name}/{package.manifest.version}"
     yield from _manifest_problems(package, file=f"{place}/{MANIFEST_FILE}")
@@ -156,12 +138,12 @@ def missing_dependencies(release: Release, *, index: Index) -> Iterator[FormatEr
             yield FormatError(f"needs another {name} {version} than the one in the collection", where=where)
 
 
-def _manifest_problems(package: Publishable, *, file: str) -> Iterator[FormatError]:
+def _manifest_problems(package: Package, *, file: str) -> Iterator[FormatError]:
     if MANIFEST_FILE not in package.files:
         yield FormatError("is missing", file=file)
         return
     try:
-        manifest = Manifest.from_json(manifest_of(package))
+        manifest = Manifest.from_json(package.read(MANIFEST_FILE))
     except FormatError as error:
         yield error.in_file(file)
         return

@@ -16,6 +16,7 @@ import numpy as np
 
 from modhub.errors import InvalidNetwork
 from modhub.network.network import BATCH, IR_VERSION, OPSET, Network, Node
+from modhub.network.pages import pieces
 from modhub.network.weights_file import weight_parts
 
 if TYPE_CHECKING:
@@ -199,5 +200,6 @@ def fingerprint(network: Network) -> str:
     graph, parts = _parts(network.replace(metadata={}))
     weights = hashlib.sha256()
     for part in parts:
-        weights.update(part)
+        for piece in pieces(part):
+            weights.update(piece)
     return hashlib.sha256(hashlib.sha256(graph).digest() + weights.digest()).hexdigest()

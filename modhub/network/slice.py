@@ -166,8 +166,15 @@ def _cut_arrays(editor: Editor, sites: Sites, flags: Flags) -> None:
     for use in sites.arrays:
         if (use.array, use.axis) not in done and not flags[use.channels].all():
             positions = np.flatnonzero(flags[use.channels])
-            editor.arrays[use.array] = np.ascontiguousarray(editor.arrays[use.array].take(positions, axis=use.axis))
+            editor.arrays[use.array] = _taken(editor.arrays[use.array], positions, axis=use.axis)
         done.add((use.array, use.axis))
+
+
+def _taken(array: Array, positions: Array, *, axis: int) -> Array:
+    if array.ndim and not any(array.strides):  # One number at every place, in an outline.
+        shape = (*array.shape[:axis], len(positions), *array.shape[axis + 1 :])
+        return np.broadcast_to(array[(0,) * array.ndim], shape)
+    return np.ascontiguousarray(array.take(positions, axis=axis))
 
 
 def _cut_sizes(editor: Editor, sites: Sites, flags: Flags) -> None:

@@ -30,6 +30,7 @@ from modhub.spec.document import check_format, inside, natural, one_of, shown, t
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from modhub.fsops import Buffer
     from modhub.network.modules import Channels, Head
     from modhub.network.network import Array, Network, Node
     from modhub.network.sites import Flags, Sites
@@ -136,7 +137,7 @@ class Delta:
         return {name.removeprefix(prefix): a for name, a in self.arrays.items() if name.startswith(prefix)}
 
 
-def read_delta(data: bytes) -> Delta:
+def read_delta(data: Buffer) -> Delta:
     """Return what the bytes of a `delta.safetensors` hold.
 
     Raises:
@@ -168,7 +169,7 @@ def _check_array(name: str, array: Array, delta: Delta) -> None:
 
 
 def from_delta(
-    data: bytes,
+    data: Buffer,
     network: Network,
     sites: Sites,
     *,
@@ -205,7 +206,7 @@ def from_delta(
     return module
 
 
-def completed(data: bytes, network: Network, module: ClassModule, *, stem: Stem) -> Network:
+def completed(data: Buffer, network: Network, module: ClassModule, *, stem: Stem) -> Network:
     """Return the base with the weights that only this module has, for a base that is pruned to its stem.
 
     Raises:

@@ -55,9 +55,9 @@ def standalone(package: Package, network: Network) -> Package:
     """
     graph, weights = to_onnx(network)
     own = {record.path for records in package.manifest.forms.values() for record in records}
-    rest = {path: data for path, data in package.files.items() if path not in own | {MANIFEST_FILE, CARD_FILE}}
+    rest = {path: data for path, data in package.contents().items() if path not in own | {MANIFEST_FILE, CARD_FILE}}
     kept = {record.path for record in package.manifest.forms.get("standalone", ())}
-    files = {path: package.files[path] for path in kept if path in package.files}
+    files = {path: package.read(path) for path in kept if path in package.files}
     files |= {GRAPH_FILE: graph, WEIGHTS_FILE: weights, **rest}
     forms = {"standalone": tuple(record(path, data) for path, data in sorted(files.items()))}
     return seal(dataclasses.replace(package.manifest, forms=forms, dependencies=()), files)
@@ -69,7 +69,8 @@ def oci_layout(package: Package) -> bytes:
     Each file is a layer titled with its name, as `oras push` makes them (OCI image specification 1.1). Equal packages
     give equal bytes.
     """
-    blobs = {_digest(data): data for data in (EMPTY, *package.files.values())}
+    contents = package.contents()
+    blobs = {_digest(data): data for data in (EMPTY, *contents.values())}
     about = package.manifest
     manifest = _json(
         {
@@ -79,7 +80,7 @@ def oci_layout(package: Package) -> bytes:
             "config": _descriptor(EMPTY, EMPTY_TYPE),
             "layers": [
                 _descriptor(data, LAYER, {"org.opencontainers.image.title": path})
-                for path, data in sorted(package.files.items())
+                for path, data in sorted(contents.items())
             ],
             "annotations": {
                 "org.opencontainers.image.created": about.created,

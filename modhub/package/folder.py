@@ -25,18 +25,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from modhub.fsops import Content
     from modhub.package.worker import Verifier
+    from modhub.spec.digests import FileRecord
 
 INDEX_FILE = "modhub.json"
 BASE_REFERENCE = "./"
 
 
-def collection_files(packages: Iterable[Package], *, summary: str = "") -> dict[str, bytes]:
+def collection_files(packages: Iterable[Package], *, summary: str = "") -> dict[str, Content]:
     """Return the files of a new collection, by their paths inside it."""
-    files: dict[str, bytes] = {}
+    files: dict[str, Content] = {}
     releases = []
     for package in packages:
-        releases.append(Release.of(package.manifest, package.files[MANIFEST_FILE]))
+        releases.append(Release.of(package.manifest, package.read(MANIFEST_FILE)))
         prefix = f"{package.name}/{package.version}"
         files.update({f"{prefix}/{name}": data for name, data in package.files.items()})
     empty = Index(summary=summary)
@@ -44,8 +46,10 @@ def collection_files(packages: Iterable[Package], *, summary: str = "") -> dict[
     return {INDEX_FILE: index.to_json(), **files}
 
 
-def read_release(folder: Path) -> dict[str, bytes]:
+def read_release(folder: Path) -> dict[str, Content]:
     """Return the files in a release folder by name; none is read beyond the size that the manifest announces.
+
+    Large ones are not read at all.
 
     Raises:
         NotFound: there is no such folder, or it holds no manifest.
@@ -55,17 +59,23 @@ def read_release(folder: Path) -> dict[str, bytes]:
     if MANIFEST_FILE not in names:
         raise NotFound(f"there is no package in {str(folder)!r}: it holds no {MANIFEST_FILE}")
     manifest = fsops.read_file(folder / MANIFEST_FILE, limit=limits.MANIFEST_BYTES)
-    sizes = _announced(manifest)
-    files = {MANIFEST_FILE: manifest}
+    announced = _announced(manifest)
+    files: dict[str, Content] = {MANIFEST_FILE: manifest}
     for name in names:
         if name != MANIFEST_FILE:
-            files[name] = fsops.read_file(folder / name, limit=sizes[name]) if name in sizes else b""
+            files[name] = _content(folder / name, announced[name]) if name in announced else b""
     return files
 
 
-def _announced(manifest: bytes) -> Mapping[str, int]:
+def _content(path: Path, record: FileRecord) -> Content:
+    if record.size < fsops.LARGE_BYTES:
+        return fsops.read_file(path, limit=record.size)
+    return fsops.local_file(path, limit=record.size, sha256=record.sha256)
+
+
+def _announced(manifest: bytes) -> Mapping[str, FileRecord]:
     try:
-        return {record.path: record.size for record in Manifest.from_json(manifest).files}
+        return {record.path: record for record in Manifest.from_json(manifest).files}
     except FormatError:
         return {}  # Whoever verifies the files will say what is wrong with it.
 
@@ -152,7 +162,7 @@ def _base_of(release: Release, bases: Mapping[str, Package]) -> Package | None:
 
 
 def _index_problems(release: Release, package: Package) -> list[FormatError]:
-    listed = Release.of(package.manifest, package.files[MANIFEST_FILE])
+    listed = Release.of(package.manifest, package.read(MANIFEST_FILE))
     marks: dict[str, Any] = {"yanked": release.yanked, "deprecated": release.deprecated, "extra": release.extra}
     if replace(listed, **marks) == release:
         return []

@@ -52,12 +52,12 @@ def read_int8(package: Package) -> Network:
     for name in INT8_FILES:
         if name not in package.files:
             raise FormatError("is missing", file=name)
-    weights = package.files[INT8_WEIGHTS]
+    weights = package.data(INT8_WEIGHTS)
     try:
         header = read_header(weights)
         arrays = read_arrays(weights, header)
     except FormatError as error:
         raise error.in_file(INT8_WEIGHTS) from error
     return read_graph(
-        package.files[INT8_GRAPH], header, arrays, input_port=package.manifest.input, weights_file=INT8_WEIGHTS
+        package.read(INT8_GRAPH), header, arrays, input_port=package.manifest.input, weights_file=INT8_WEIGHTS
     )

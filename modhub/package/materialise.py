@@ -18,6 +18,7 @@ from modhub.package.sites_file import SITES_FILE, sites_from_json
 from modhub.package.stem import NO_STEM, STEM_FILE, VALUES_FILE, from_stem, to_weights
 
 if TYPE_CHECKING:
+    from modhub.fsops import Buffer
     from modhub.network.modules import ClassModule
     from modhub.network.network import Network
     from modhub.network.sites import Sites
@@ -75,7 +76,7 @@ def open_base(package: Package) -> Base:
             raise FormatError("is missing", file=SITES_FILE)
         network = read_network(package)
         try:
-            sites = sites_from_json(package.files[SITES_FILE])
+            sites = sites_from_json(package.read(SITES_FILE))
         except FormatError as error:
             raise error.in_file(SITES_FILE) from error
         stem = read_stem(package)
@@ -91,7 +92,7 @@ def open_module(package: Package, base: Package) -> tuple[Network, Sites, ClassM
     """
     opened, module = open_base(base), read_module(package, base)
     try:
-        network = completed(package.files[DELTA_FILE], opened.network, module, stem=opened.stem)
+        network = completed(package.data(DELTA_FILE), opened.network, module, stem=opened.stem)
     except FormatError as error:
         raise error.in_file(DELTA_FILE) from error
     return network, opened.sites, module
@@ -107,7 +108,7 @@ def read_module(package: Package, base: Package) -> ClassModule:
     calibration = package.manifest.output.calibration
     try:
         return from_delta(
-            package.files[DELTA_FILE],
+            package.data(DELTA_FILE),
             opened.network,
             opened.sites,
             base=opened.fingerprint,
@@ -132,22 +133,22 @@ def read_network(package: Package) -> Network:
         arrays = read_arrays(weights, header)
     except FormatError as error:
         raise error.in_file(WEIGHTS_FILE) from error
-    return read_graph(package.files[GRAPH_FILE], header, arrays, input_port=package.manifest.input)
+    return read_graph(package.read(GRAPH_FILE), header, arrays, input_port=package.manifest.input)
 
 
-def weights_of(package: Package) -> bytes:
+def weights_of(package: Package) -> Buffer:
     """Return the bytes of `weights.safetensors`, as they are or made of the stem and its values.
 
     Raises:
         FormatError: there are neither, or stem and values do not fit together.
     """
     if WEIGHTS_FILE in package.files:
-        return package.files[WEIGHTS_FILE]
+        return package.data(WEIGHTS_FILE)
     if VALUES_FILE not in package.files:
         raise FormatError("is missing", file=WEIGHTS_FILE)
     stem = read_stem(package)
     try:
-        return to_weights(package.files[VALUES_FILE], stem)
+        return to_weights(package.data(VALUES_FILE), stem)
     except FormatError as error:
         raise error.in_file(VALUES_FILE) from error
 
@@ -163,6 +164,6 @@ def read_stem(package: Package) -> Stem:
             raise FormatError("is missing", file=STEM_FILE)
         return NO_STEM
     try:
-        return from_stem(package.files[STEM_FILE], is_pruned=VALUES_FILE in package.files)
+        return from_stem(package.data(STEM_FILE), is_pruned=VALUES_FILE in package.files)
     except FormatError as error:
         raise error.in_file(STEM_FILE) from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modhub.errors import FormatError
+from modhub.network.pages import pieces
 from modhub.spec import limits
 from modhub.spec.document import Fields, inside, list_of, natural, one_of, parse_json, shown, table_of
 from modhub.spec.names import check_array_name
@@ -20,6 +21,7 @@ from modhub.spec.names import check_array_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from modhub.fsops import Buffer
     from modhub.network.network import Array
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -53,7 +55,7 @@ class Header:
     metadata: Mapping[str, str]
 
 
-def read_header(data: bytes) -> Header:
+def read_header(data: Buffer) -> Header:
     """Return the header of a safetensors file.
 
     Raises:
@@ -65,7 +67,7 @@ def read_header(data: bytes) -> Header:
     length = int.from_bytes(data[:8], "little")
     if not 2 <= length <= min(limits.HEADER_BYTES, len(data) - 8):
         raise FormatError(f"announces a header of {length} bytes in a file of {len(data)}")
-    text = data[8 : 8 + length]
+    text = bytes(data[8 : 8 + length])
     if not text.startswith(b"{"):
         raise FormatError("has a header that does not start with '{'")
     document = Fields(parse_json(text, limit=limits.HEADER_BYTES))
@@ -78,7 +80,7 @@ def read_header(data: bytes) -> Header:
     return Header(entries=entries, metadata=metadata)
 
 
-def read_arrays(data: bytes, header: Header) -> dict[str, Array]:
+def read_arrays(data: Buffer, header: Header) -> dict[str, Array]:
     """Return the arrays of a file whose header was read; they share its memory and are read-only.
 
     Raises:
@@ -89,13 +91,17 @@ def read_arrays(data: bytes, header: Header) -> dict[str, Array]:
         dtype = DTYPES[entry.dtype]
         count = (entry.end - entry.begin) // dtype.itemsize
         flat = np.frombuffer(data, dtype=dtype, count=count, offset=entry.begin)
-        if flat.dtype.kind == "f" and not np.isfinite(flat).all():
+        if flat.dtype.kind == "f" and not _is_finite(flat):
             raise FormatError("holds NaN or infinity", where=name)
         arrays[name] = flat.reshape(entry.shape)
     return arrays
 
 
-def read_own(data: bytes, *, limit: int) -> tuple[Fields, dict[str, Array]]:
+def _is_finite(flat: Array) -> bool:
+    return all(np.isfinite(np.frombuffer(piece, dtype=flat.dtype)).all() for piece in pieces(flat.view(np.uint8).data))
+
+
+def read_own(data: Buffer, *, limit: int) -> tuple[Fields, dict[str, Array]]:
     """Return what a file of modhub's own says about itself in its metadata, under `ABOUT`, and its arrays.
 
     Args:

@@ -29,6 +29,7 @@ from modhub.spec.document import check_format, inside, list_of, natural, shown, 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from modhub.fsops import Buffer
     from modhub.network.modules import ClassModule, Flags
     from modhub.network.network import Array, Network
 
@@ -86,7 +87,7 @@ def to_stem(flags: Mapping[str, Flags]) -> bytes:
     return save(arrays, metadata={"modhub": json.dumps(about, sort_keys=True)})
 
 
-def from_stem(data: bytes, *, is_pruned: bool = False) -> Stem:
+def from_stem(data: Buffer, *, is_pruned: bool = False) -> Stem:
     """Return the stem that `to_stem` wrote.
 
     Raises:
@@ -137,7 +138,7 @@ def to_values(network: Network, flags: Mapping[str, Flags]) -> bytes:
     return save({name: np.ascontiguousarray(array, dtype=np.float32) for name, array in arrays.items()})
 
 
-def to_weights(values: bytes, stem: Stem) -> bytes:
+def to_weights(values: Buffer, stem: Stem) -> bytes:
     """Return the bytes of the `weights.safetensors` that stem and values stand for.
 
     Raises:

@@ -6,14 +6,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from modhub.errors import FormatError, InvalidPackage
+from modhub.fsops import bytes_of
 from modhub.network.network import BATCH, IR_VERSION, OPSET
 from modhub.network.onnx_file import WEIGHTS_FILE, to_onnx
+from modhub.network.outline import outline, outlined
 from modhub.network.shapes import infer_shapes
 from modhub.network.slice import sliced
 from modhub.package.delta import DELTA_FILE, read_delta
 from modhub.package.int8 import INT8, INT8_FILES, INT8_GRAPH, read_int8
 from modhub.package.materialise import open_base, open_module, read_network
-from modhub.package.package import GRAPH_FILE, MANIFEST_FILE, Package
+from modhub.package.package import ARRAYS_SUFFIX, GRAPH_FILE, MANIFEST_FILE, Package
 from modhub.package.safetensors_reader import read_arrays, read_header
 from modhub.package.sites_check import check_sites
 from modhub.package.sites_file import SITES_FILE, sites_from_json
@@ -27,6 +29,7 @@ from modhub.spec.manifest import Manifest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from modhub.fsops import Content
     from modhub.network.network import Network
     from modhub.network.sites import Sites
 
@@ -36,16 +39,14 @@ VALUES = (GRAPH_FILE, STEM_FILE, VALUES_FILE)
 GRAPHS = {"standalone": STANDALONE, "values": VALUES}
 """The files that a form needs to have a graph of its own."""
 
-ARRAYS_SUFFIX = ".safetensors"
-
 
 def verify(
-    files: Mapping[str, bytes], *, base: Package | None = None, form: str | None = None, subject: str = "package"
+    files: Mapping[str, Content], *, base: Package | None = None, form: str | None = None, subject: str = "package"
 ) -> Package:
     """Return the package that some files form.
 
     Args:
-        files: file names inside the release folder and their bytes.
+        files: file names inside the release folder, and their bytes or where they lie.
         base: the verified base of a delta, to check that the two fit; without it only the delta itself is checked.
         form: the one form whose files were fetched; None where all files are there, the card among them.
         subject: how errors call the package.
@@ -56,7 +57,7 @@ def verify(
     if MANIFEST_FILE not in files:
         raise InvalidPackage([FormatError("is missing", file=MANIFEST_FILE)], subject=subject)
     try:
-        manifest = Manifest.from_json(files[MANIFEST_FILE])
+        manifest = Manifest.from_json(bytes_of(files[MANIFEST_FILE]))
     except FormatError as error:
         raise InvalidPackage([error.in_file(MANIFEST_FILE)], subject=subject) from error
     package = Package(manifest=manifest, files=files)
@@ -107,8 +108,8 @@ def _file_problems(package: Package, form: str | None) -> Iterator[FormatError]:
             yield FormatError("is not named by the manifest", file=path if PLAIN_KEY.fullmatch(path) else shown(path))
         elif len(data) != record.size:
             yield FormatError(f"is {len(data)} bytes long, the manifest says {record.size}", file=path)
-        elif sha256(data) != record.sha256:
-            yield FormatError(f"has sha256 {sha256(data)}, the manifest says {record.sha256}", file=path)
+        elif (found := sha256(data) if isinstance(data, bytes) else data.digest()) != record.sha256:
+            yield FormatError(f"has sha256 {found}, the manifest says {record.sha256}", file=path)
 
 
 def _manifest_problems(manifest: Manifest) -> Iterator[FormatError]:
@@ -158,14 +159,15 @@ def _check_contents(
     for path in sorted(usable - {DELTA_FILE} - ({WEIGHTS_FILE} if has_graph else set())):
         if path.endswith(ARRAYS_SUFFIX):
             with problems.collecting(path):
-                read_arrays(package.files[path], read_header(package.files[path]))
+                data = package.data(path)
+                read_arrays(data, read_header(data))
     if has_graph:
         before = len(problems)
         with problems.collecting(GRAPH_FILE):
             _check_output(package.manifest, read_network(package))
         if package.manifest.kind == "base" and SITES_FILE in usable:
             with problems.collecting(SITES_FILE):
-                sites = sites_from_json(package.files[SITES_FILE])
+                sites = sites_from_json(package.read(SITES_FILE))
                 if len(problems) == before:
                     _check_base(package, sites, problems)
     if INT8 in present and set(INT8_FILES) <= usable:
@@ -199,7 +201,7 @@ def _check_base(package: Package, sites: Sites, problems: _Problems) -> None:
 
 
 def _check_delta(package: Package) -> None:
-    delta = read_delta(package.files[DELTA_FILE])
+    delta = read_delta(package.data(DELTA_FILE))
     manifest = package.manifest
     label = manifest.classes[0] if manifest.classes else None
     if label is None or (delta.row, delta.label) != (label.parent_index, label.name):
@@ -215,7 +217,7 @@ def _check_materialised(package: Package, base: Package, *, is_both: bool) -> No
     if base.digest not in {dependency.sha256 for dependency in package.manifest.dependencies}:
         problem = f"depends on no package with the manifest {base.digest}, which is its base"
         raise FormatError(problem, where="dependencies", file=MANIFEST_FILE)
-    network = sliced(*open_module(package, base))
-    _check_output(package.manifest, network)
-    if is_both and to_onnx(network) != tuple(package.files[path] for path in STANDALONE):
+    network, sites, module = open_module(package, base)
+    _check_output(package.manifest, sliced(outline(network), sites, outlined(module)))
+    if is_both and to_onnx(sliced(network, sites, module)) != tuple(package.data(path) for path in STANDALONE):
         raise FormatError("gives another network than the form 'standalone'")

@@ -3,7 +3,8 @@
     with Worker() as worker:
         package = worker.verify(files, subject="acme/pets/cat")
 
-The command line and the registry look by it alike; the registry passes paths, and so holds no file itself.
+The command line and the registry look by it alike. Small files go through a pipe; of large ones it gets the paths, and
+maps those of arrays, so that nobody holds them.
 The readers refuse what they know to be hostile. Should one be wrong about a file, or a library below it, that file
 costs this process, and the error says whose it was. One process serves a whole command. It knows no token, may write no
 file, and each package gets so much memory and processor time and no more, where the system can limit them: Linux
@@ -24,13 +25,16 @@ from pathlib import Path
 from threading import Event, Timer
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, Self
 
-from modhub.errors import FormatError, InvalidPackage, StorageError
-from modhub.package.package import MANIFEST_FILE, Package
+from modhub.errors import FormatError, InvalidPackage, ModhubError, StorageError
+from modhub.fsops import LARGE_BYTES, LocalFile, MappedFile, bytes_of
+from modhub.package.package import ARRAYS_SUFFIX, MANIFEST_FILE, Package
 from modhub.spec.manifest import Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
+
+    from modhub.fsops import Content
 
 ANSWER_BYTES = 1 << 20
 """An answer: at most a hundred problems, each a few hundred characters long."""
@@ -53,7 +57,7 @@ class Allowance:
         memory_bytes: address space, whatever the package's size. The whole corpus of hostile files takes 3 GiB with the
             libraries, of which nothing is ever written to.
         memory_factor: address space for each byte of the package and its base: the files, the arrays made of them, a
-            materialised copy, and what libraries take meanwhile.
+            materialised copy, and what libraries take meanwhile. Mapped files count too.
         cpu_s: seconds of processor time. A base of 400 MB takes about ten.
         patience_s: seconds until nobody waits any longer, on a busy machine too.
     """
@@ -68,7 +72,7 @@ class Verifier(Protocol):
     """`modhub.package.verify.verify`, here or in a process of its own."""
 
     def __call__(
-        self, files: Mapping[str, bytes], *, base: Package | None = None, form: str | None = None, subject: str = ...
+        self, files: Mapping[str, Content], *, base: Package | None = None, form: str | None = None, subject: str = ...
     ) -> Package:
         """Return the package that some files form, or raise `InvalidPackage`."""
         ...
@@ -128,7 +132,7 @@ class Worker:
 
     def verify(
         self,
-        files: Mapping[str, bytes],
+        files: Mapping[str, Content],
         *,
         base: Package | None = None,
         form: str | None = None,
@@ -137,7 +141,7 @@ class Worker:
         """Return the package that some files form; see `modhub.package.verify.verify`.
 
         Args:
-            files: file names inside the release folder and their bytes.
+            files: file names inside the release folder, and their bytes or where they lie.
             base: the base of a delta, verified by this worker before.
             form: the one form whose files were fetched; None where all files are there.
             subject: how errors call the package.
@@ -150,18 +154,23 @@ class Worker:
         number, problems = self._look({"subject": subject, "form": form, "base": known}, files)
         if problems:
             raise InvalidPackage(problems, subject=subject)
-        package = Package(manifest=Manifest.from_json(files[MANIFEST_FILE]), files=files)
+        package = Package(manifest=Manifest.from_json(bytes_of(files[MANIFEST_FILE])), files=files)
         if package.manifest.kind == "base":
             self._bases[package] = number
         return package
 
     def look_into(
-        self, files: Mapping[str, Path], *, base: int | None = None, subject: str = "package", patience_s: float = 0.0
+        self,
+        files: Mapping[str, Content],
+        *,
+        base: int | None = None,
+        subject: str = "package",
+        patience_s: float = 0.0,
     ) -> Look:
-        """Return what is wrong with a package whose files lie on disk; only the process reads them.
+        """Return what is wrong with a package; of files that lie on a disk, only the process reads them.
 
         Args:
-            files: file names inside the release folder, and where each lies.
+            files: file names inside the release folder, and their bytes or where they lie.
             base: the number of the base of a delta, looked into by this worker before and without problems.
             subject: how problems call the package.
             patience_s: seconds to wait for this package; what the allowance says where it is 0.
@@ -192,13 +201,13 @@ class Worker:
                     with suppress(OSError):
                         stream.close()
 
-    def _look(self, job: dict[str, Any], files: Mapping[str, bytes | Path], *, patience_s: float = 0.0) -> Look:
+    def _look(self, job: dict[str, Any], files: Mapping[str, Content], *, patience_s: float = 0.0) -> Look:
         self._jobs += 1
         allowed = self._allowance
         job |= {
             "number": self._jobs,
             "forget": self._forgetting,
-            "files": [[name, *_kind_of(data)] for name, data in files.items()],
+            "files": [[name, len(data), *_place_of(data)] for name, data in files.items()],
             "memory_bytes": allowed.memory_bytes,
             "memory_factor": allowed.memory_factor,
             "cpu_s": allowed.cpu_s,
@@ -207,7 +216,7 @@ class Worker:
         self._forgetting = False
         return Look(self._jobs, found)
 
-    def _ask(self, job: dict[str, Any], files: Mapping[str, bytes | Path], *, patience_s: float) -> list[FormatError]:
+    def _ask(self, job: dict[str, Any], files: Mapping[str, Content], *, patience_s: float) -> list[FormatError]:
         if self._end:
             return [FormatError(f"was not looked into, because the package before it {self._end}")]
         self.start()
@@ -277,11 +286,11 @@ def _answer(job: dict[str, Any], stream: BinaryIO, bases: dict[int, Package]) ->
     """Return the problems of the package of one job, and keep it where it is a base."""
     if job["forget"]:
         bases.clear()
-    size = sum(length for _, length, _ in job["files"]) + sum(base.size for base in bases.values())
+    size = sum(length for _, length, *_ in job["files"]) + sum(base.size for base in bases.values())
     _limit("AS", job["memory_bytes"] + job["memory_factor"] * size)
     _limit("CPU", int(time.process_time()) + job["cpu_s"])
     try:
-        files = {name: _read(stream, length, path) for name, length, path in job["files"]}
+        files = {name: _content(stream, name, *about) for name, *about in job["files"]}
         from modhub.package.verify import verify
 
         base = bases[job["base"]] if job["base"] else None
@@ -290,6 +299,8 @@ def _answer(job: dict[str, Any], stream: BinaryIO, bases: dict[int, Package]) ->
         return error.problems
     except FormatError as error:
         return (error,)
+    except ModhubError as error:  # A file has gone, or is another by now.
+        return (FormatError(str(error)),)
     except (MemoryError, ImportError):  # A library that finds no memory for itself says that it cannot be imported.
         return (FormatError(f"takes more memory than the {size:,} bytes of its files justify"),)
     except Exception as error:  # noqa: BLE001  Whatever a stranger's file brings about, the file is not accepted.
@@ -299,13 +310,17 @@ def _answer(job: dict[str, Any], stream: BinaryIO, bases: dict[int, Package]) ->
     return ()
 
 
-def _kind_of(data: bytes | Path) -> tuple[int, str | None]:
-    """Return the bytes of a file, and where it lies if it does not travel."""
-    return (data.stat().st_size, str(data)) if isinstance(data, Path) else (len(data), None)
+def _place_of(data: Content) -> tuple[str, str] | tuple[()]:
+    """Return where a file lies that does not travel, and its digest."""
+    return () if isinstance(data, bytes) else (str(data.path.absolute()), data.sha256)
 
 
-def _read(stream: BinaryIO, length: int, path: str | None) -> bytes:
-    return stream.read(length) if path is None else Path(path).read_bytes()
+def _content(stream: BinaryIO, name: str, length: int, path: str = "", digest: str = "") -> Content:
+    """Return a file that came, or that lies on a disk."""
+    if not path:
+        return stream.read(length)
+    kind = MappedFile if name.endswith(ARRAYS_SUFFIX) and length >= LARGE_BYTES else LocalFile
+    return kind(path=Path(path), size=length, sha256=digest)
 
 
 def _limit(what: str, value: int) -> None:

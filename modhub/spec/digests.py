@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def sha256(data: bytes) -> str:
+def sha256(data: bytes | memoryview) -> str:
     """Return the SHA-256 of some bytes as 64 lower-case hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 

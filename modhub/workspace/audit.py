@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from modhub.composer.licences import joined_licence
 from modhub.errors import ComposeError, FormatError, HubError, IntegrityError, InvalidPackage, NotFound
+from modhub.fsops import bytes_of
 from modhub.package.package import MANIFEST_FILE
 from modhub.workspace.parts import base_name
 from modhub.workspace.promises import check_promises
@@ -97,7 +98,7 @@ def _contents(
     try:
         files = workspace.client.fetch_module(module)
         if workspace.signatures is not None:
-            workspace.signatures.check_module(module, files[MANIFEST_FILE], workspace.client)
+            workspace.signatures.check_module(module, bytes_of(files[MANIFEST_FILE]), workspace.client)
         base = packages.get(base_name(module) or "")
         package = verify(files, base=base, form=module.form, subject=module.name)
         check_promises(module, package, workspace.client)

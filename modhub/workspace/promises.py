@@ -25,7 +25,7 @@ def check_promises(module: LockedModule, package: Package, client: Client) -> No
     Raises:
         IntegrityError: it is not: another package, another version, other classes, terms, metrics or dependencies.
     """
-    found = Release.of(package.manifest, package.files[MANIFEST_FILE])
+    found = Release.of(package.manifest, package.read(MANIFEST_FILE))
     promised = {
         "name": (module.package.name, found.name),
         "version": (module.version, found.version),

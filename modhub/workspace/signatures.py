@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from modhub.fsops import Content
     from modhub.hub.client import Client
     from modhub.package.package import Package
     from modhub.package.signing import TrustedKey
@@ -45,7 +46,7 @@ class Signatures:
         if self.required and not self.keys:
             raise UsageError("signatures are required, and no key is trusted")
 
-    def check(self, lock: Lock, files: Mapping[str, Mapping[str, bytes]], client: Client) -> None:
+    def check(self, lock: Lock, files: Mapping[str, Mapping[str, Content]], client: Client) -> None:
         """Check the packages of a lock before anything reads them.
 
         Raises:
@@ -54,7 +55,7 @@ class Signatures:
             MissingExtra: signing is not installed.
         """
         for module in lock.modules:
-            self.check_module(module, files[module.name][MANIFEST_FILE], client)
+            self.check_module(module, fsops.bytes_of(files[module.name][MANIFEST_FILE]), client)
 
     def check_module(self, module: LockedModule, manifest: bytes, client: Client) -> None:
         """Check one package of a lock; raises as `check`."""
@@ -81,7 +82,7 @@ def sign_packages(packages: Iterable[Package], *, collection: str, key: Path) ->
     of = CollectionId.parse(collection)
     return {
         package.digest: sign(
-            package.files[MANIFEST_FILE], package=f"{of}/{package.name}", version=package.version, key=key
+            package.read(MANIFEST_FILE), package=f"{of}/{package.name}", version=package.version, key=key
         )
         for package in packages
     }
@@ -119,7 +120,7 @@ def verify_folder(folder: Path, *, collection: str, keys: Sequence[TrustedKey]) 
         if package.digest not in signatures:
             raise IntegrityError(f"{name} {version} is not signed")
         key = check_signature(
-            signatures[package.digest], package.files[MANIFEST_FILE], package=name, version=version, keys=keys
+            signatures[package.digest], package.read(MANIFEST_FILE), package=name, version=version, keys=keys
         )
         found[f"{name} {version}"] = key.path
     return found

@@ -115,12 +115,12 @@ def test_a_composite_says_what_it_is_and_what_it_was_made_of() -> None:
         "module.json",
         "weights.safetensors",
     }
-    assert composite.package.files["modhub.lock"] == LOCK.encode()
+    assert composite.package.read("modhub.lock") == LOCK.encode()
 
 
 def test_the_graph_alone_still_says_what_it_was_made_of() -> None:
     composite = compose(parts(), lock=LOCK)
-    model = onnx.load_model_from_string(composite.package.files["model.onnx"])
+    model = onnx.load_model_from_string(composite.package.read("model.onnx"))
     entries = {entry.key: entry.value for entry in model.metadata_props}
     assert entries["modhub.lock"] == LOCK
     digests = [module["manifest"] for module in json.loads(entries["modhub.modules"])]
@@ -267,7 +267,7 @@ def test_all_licences_apply_and_are_noted() -> None:
     cat, dog, bird = parts()
     composite = compose([changed(cat, license="Apache-2.0"), dog, changed(bird, license="MIT OR BSD-2-Clause")])
     assert composite.package.manifest.license == "Apache-2.0 AND MIT AND (MIT OR BSD-2-Clause)"
-    notice = composite.package.files["NOTICE"].decode()
+    notice = composite.package.read("NOTICE").decode()
     assert "- acme/pets/cat 1.0.0: Apache-2.0\n" in notice
     assert "- acme/pets/bird 1.0.0: MIT OR BSD-2-Clause\n" in notice
 
@@ -285,7 +285,7 @@ def test_a_licence_against_derived_works_is_obeyed(license: str) -> None:
 
 def test_what_a_stranger_claims_to_be_made_of_is_taken_only_as_digests() -> None:
     package = compose(parts()).package
-    document = json.loads(package.files["module.json"])
+    document = json.loads(package.read("module.json"))
     document["method"]["parameters"] = {"parents": ["x", 1, None], "calibrated": "yes"}
     claimed = Package(manifest=Manifest.from_dict(document), files=package.files)
     part = Part(reference="acme/pets/all", package=claimed)

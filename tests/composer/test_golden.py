@@ -41,7 +41,7 @@ def test_a_composite_reproduces_its_golden_pair() -> None:
 
 
 def test_the_golden_pair_is_the_fixed_input_with_its_scores() -> None:
-    pair = load(composite().files["golden.safetensors"])
+    pair = load(composite().read("golden.safetensors"))
     assert np.array_equal(pair["input"], golden_input(small_network().input))
     assert pair["scores"].shape == (4, 3)
 
@@ -54,7 +54,7 @@ def test_a_composite_that_scores_differently_than_its_modules_is_refused() -> No
 
 
 def test_other_scores_than_recorded_are_told() -> None:
-    pair = load(composite().files["golden.safetensors"])
+    pair = load(composite().read("golden.safetensors"))
     with pytest.raises(ComposeError, match=r"composite 1.0.0 scores 2 differently than recorded"):
         replay(with_golden(input=pair["input"], scores=pair["scores"] + 2), network_of(composite()))
 

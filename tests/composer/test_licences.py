@@ -53,7 +53,7 @@ def test_three_of_which_each_two_fit_may_still_have_no_licence_for_the_whole() -
 def test_a_policy_may_only_warn_and_then_the_notice_says_what_they_ask_for() -> None:
     composite = compose(parts(cat="GPL-2.0-only", dog="CC-BY-NC-ND-4.0"), licence_conflicts="warn")
     assert composite.package.manifest.license == "CC-BY-NC-ND-4.0 AND GPL-2.0-only"
-    text = composite.package.files["NOTICE"].decode()
+    text = composite.package.read("NOTICE").decode()
     assert "- acme/pets/dog 1.0.0 is licensed CC-BY-NC-ND-4.0: commercial use is forbidden, of the whole too\n" in text
     assert "- acme/pets/cat 1.0.0 is licensed GPL-2.0-only: whoever shares the whole" in text
 
@@ -61,7 +61,7 @@ def test_a_policy_may_only_warn_and_then_the_notice_says_what_they_ask_for() -> 
 def test_the_notice_of_a_composite_goes_on_into_the_next() -> None:
     inner = compose(parts(cat="Apache-2.0", dog="MIT"), name="both")
     outer = compose([Part(reference="acme/pets/both", package=inner.package), *parts(bird="MIT")])
-    text = outer.package.files["NOTICE"].decode()
+    text = outer.package.read("NOTICE").decode()
     assert "- acme/pets/both 1.0.0: Apache-2.0 AND MIT\n" in text
     assert "The notice of acme/pets/both 1.0.0:\n\n    This model was composed from these modules" in text
     assert "    - acme/pets/cat 1.0.0: Apache-2.0\n" in text

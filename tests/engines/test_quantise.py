@@ -49,7 +49,7 @@ def rounded() -> tuple[Package, ...]:
 
 def fetched(package: Package) -> Package:
     """Return a module as it is after only its form of eight bits was fetched."""
-    wanted = {name: package.files[name] for name in ("module.json", *INT8_FILES)}
+    wanted = {name: package.read(name) for name in ("module.json", *INT8_FILES)}
     return verify(wanted, form=INT8)
 
 
@@ -67,7 +67,7 @@ def test_a_module_carries_eight_bits_beside_its_masks() -> None:
     for package in rounded()[1:]:
         assert set(package.manifest.forms) == {"delta", INT8}
         assert {file.path for file in package.manifest.forms[INT8]} == set(INT8_FILES)
-        header = read_header(package.files[INT8_WEIGHTS])
+        header = read_header(package.read(INT8_WEIGHTS))
         assert {entry.dtype for entry in header.entries.values()} == {"F32", "I8"}
         assert verify(package.files, base=rounded()[0]).name == package.name
         known = package.manifest.metrics
@@ -94,7 +94,7 @@ def test_the_golden_pair_is_run_again_by_whoever_checks(tmp_path: Path) -> None:
     folder = flow.write_collection(rounded(), tmp_path / "pets")
     assert len(flow.check(folder)) == 4
     package = rounded()[1]
-    other = {INT8_GOLDEN: rounded()[2].files[INT8_GOLDEN]}
+    other = {INT8_GOLDEN: rounded()[2].read(INT8_GOLDEN)}
     swapped = verify(resealed(package, other))
     with pytest.raises(ComposeError, match=r"cat 1.0.0 scores .* differently than recorded"):
         replay(swapped, read_int8(swapped), file=INT8_GOLDEN)
@@ -163,7 +163,7 @@ def test_the_form_takes_samples_and_stands_beside_another() -> None:
 def test_a_graph_in_eight_bits_is_read_strictly() -> None:
     package = rounded()[1]
     # The length in front keeps it from being found inside another operator's name.
-    broken = {INT8_GRAPH: package.files[INT8_GRAPH].replace(b"\x0eQuantizeLinear", b"\x0eQuantizeLinoar", 1)}
+    broken = {INT8_GRAPH: package.read(INT8_GRAPH).replace(b"\x0eQuantizeLinear", b"\x0eQuantizeLinoar", 1)}
     with pytest.raises(InvalidPackage, match=rf"{INT8_GRAPH}.*QuantizeLinoar.*not allowed in packages"):
         verify(resealed(package, broken))
     without = {name: data for name, data in package.files.items() if name != INT8_WEIGHTS}

@@ -104,7 +104,7 @@ def collection(sample: Sample) -> dict[str, bytes] | None:
     index = Index().adding([release_of(each) for each in releases.values()], previous=sha256(Index().to_json()))
     files = {"modhub.json": index.to_json()}
     for (name, version), each in releases.items():
-        files |= {f"{name}/{version}/{path}": data for path, data in each.files.items()}
+        files |= {f"{name}/{version}/{path}": data for path, data in each.contents().items()}
     return files
 
 
@@ -173,7 +173,7 @@ def test_composing_refuses_all_of_it(tmp_path: Path, figures: Figures) -> None:
         folder.mkdir(parents=True)
         base = tmp_path / str(number) / "base" / "1.0.0"
         base.mkdir(parents=True)
-        for place, files in ((base, (sample.base or packages()[0]).files), (folder, sample.files)):
+        for place, files in ((base, (sample.base or packages()[0]).contents()), (folder, sample.files)):
             for path, data in files.items():
                 if "/" not in path and ".." not in path:
                     (place / path).write_bytes(data)

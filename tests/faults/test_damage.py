@@ -110,8 +110,8 @@ def test_damaged_copies_are_refused_by_the_name_of_the_file(figures: Figures) ->
     refused = 0
     for number in range(count):
         name = sorted(package.files)[number % len(package.files)]
-        bad = DAMAGES[number % len(DAMAGES)](chance, package.files[name])
-        if bad == package.files[name]:
+        bad = DAMAGES[number % len(DAMAGES)](chance, package.read(name))
+        if bad == package.read(name):
             continue
         if name == "module.json":
             # Nothing inside a manifest says what it should be: its digest in index and lock does.
@@ -133,7 +133,7 @@ def test_what_is_accepted_the_libraries_accept_too(figures: Figures) -> None:
     accepted = refused = 0
     for number in range(count):
         name = names[number % len(names)]
-        bad = DAMAGES[number // len(names) % len(DAMAGES)](chance, package.files[name])
+        bad = DAMAGES[number // len(names) % len(DAMAGES)](chance, package.read(name))
         files = resealed(package, {name: bad})
         try:
             found = verify(files, base=base)

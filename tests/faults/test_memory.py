@@ -1,4 +1,4 @@
-"""M1: registries stream; commands that look into a package hold it once, and their worker little more than twice."""
+"""M1: registries stream, and what looks into a package does not hold it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ CHECKED_BYTES = size(128 * MIB, 2048 * MIB)
 START = {"command": 128 * MIB, "worker": 140 * MIB}
 """What Python, numpy and ONNX take before they see a package, and some air."""
 
-TIMES = {"command": 1.1, "worker": 2.5}
-"""The worker holds the base, and a module that it cuts out of it while it changes a layer at a time."""
+SHARE = {"command": 0.05, "worker": 0.15}
+"""What may grow with the package: its table of sites, and channels as numbers, never its weights."""
 
 
 @pytest.mark.parametrize("kind", ["folder", "server"])
@@ -42,7 +42,7 @@ def test_a_large_module_is_published_and_fetched_in_little_memory(tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.skipif(not STATUS.exists(), reason="NOT TESTED: only Linux says what a process held")
-def test_commands_hold_a_package_once(tmp_path: Path, figures: Figures) -> None:
+def test_no_command_holds_a_large_package(tmp_path: Path, figures: Figures) -> None:
     pets, registry = tmp_path / "pets", tmp_path / "registry"
     made = scenes.run(scenes.python("tests.faults.peak", "make", str(CHECKED_BYTES), pets))
     assert made.returncode == 0, made.stderr
@@ -64,4 +64,4 @@ def test_commands_hold_a_package_once(tmp_path: Path, figures: Figures) -> None:
             worker_MiB=held["worker"] // MIB,
         )
         for who, most in held.items():
-            assert most < START[who] + TIMES[who] * CHECKED_BYTES, (name, who, most // MIB)
+            assert most < min(START[who] + SHARE[who] * CHECKED_BYTES, LIMIT), (name, who, most // MIB)

@@ -88,18 +88,18 @@ def graph(data: bytes) -> object:
     return read_graph(data, HEADER, ARRAYS, input_port=MODULE.manifest.input)
 
 
-WEIGHTS = MODULE.files["weights.safetensors"]
+WEIGHTS = MODULE.read("weights.safetensors")
 HEADER = read_header(WEIGHTS)
 ARRAYS = read_arrays(WEIGHTS, HEADER)
 PARSERS: dict[str, tuple[Callable[[bytes], object], bytes, int]] = {
-    "manifest": (Manifest.from_json, MODULE.files["module.json"], 2_000),
+    "manifest": (Manifest.from_json, MODULE.read("module.json"), 2_000),
     "index": (Index.from_json, INDEX, 2_000),
     "lock": (lambda data: Lock.from_toml(as_text(data)), LOCK.encode(), 2_000),
     "recipe": (lambda data: Recipe.from_toml(as_text(data)), RECIPE.encode(), 2_000),
-    "sites": (sites_from_json, BASE.files["sites.json"], 2_000),
-    "header of arrays": (arrays_of, MODULE.files["weights.safetensors"], 2_000),
-    "delta": (read_delta, MODULE.files["delta.safetensors"], 2_000),
-    "graph": (graph, MODULE.files["model.onnx"], 1_000),
+    "sites": (sites_from_json, BASE.read("sites.json"), 2_000),
+    "header of arrays": (arrays_of, MODULE.read("weights.safetensors"), 2_000),
+    "delta": (read_delta, MODULE.read("delta.safetensors"), 2_000),
+    "graph": (graph, MODULE.read("model.onnx"), 1_000),
 }
 
 

@@ -108,7 +108,7 @@ def understood(registry: Path, release: str) -> bool:
 
 def document(*, path: str | None = None, **changes: str) -> dict[str, Any]:
     """Return the manifest of a small module with some words changed; with a path, it has one file, called so."""
-    found: dict[str, Any] = json.loads(module().files["module.json"])
+    found: dict[str, Any] = json.loads(module().read("module.json"))
     files = found["forms"]["standalone"]
     if path is not None:
         found["forms"]["standalone"] = [{**files[0], "path": path}]
@@ -119,7 +119,7 @@ def committed(service: Service, repo: str, manifest: dict[str, Any]) -> bool:
     """Tell whether a server takes a collection with one release, as a manifest says it."""
     good, name, version = module(), manifest["name"], manifest["version"]
     records, data = manifest["forms"]["standalone"], json.dumps(manifest).encode()
-    contents = {record.sha256: good.files[record.path] for record in good.manifest.forms["standalone"]}
+    contents = {record.sha256: good.read(record.path) for record in good.manifest.forms["standalone"]}
     entry = release_of(good).to_dict() | {"name": name, "version": version, "forms": manifest["forms"]}
     entry["manifest"] = {"path": "module.json", "size": len(data), "sha256": sha256(data)}
     index = Index().adding([release_of(good)], previous=sha256(Index().to_json())).to_dict() | {"releases": [entry]}

@@ -179,7 +179,7 @@ def test_a_composite_is_a_package_like_any_other(workspace: modhub.Workspace, re
     modhub.publish([composite.package], to=str(registry), collection="acme/made", store=workspace.client.store.root)
     lock = modhub.resolve(["acme/made/cat-and-dog"], workspace=workspace)
     package = modhub.install(lock, workspace=workspace)["acme/made/cat-and-dog"]
-    assert package.files["model.onnx"] == composite.package.files["model.onnx"]
+    assert package.read("model.onnx") == composite.package.read("model.onnx")
     found = modhub.info(f"{COLLECTION}/cat", workspace=workspace)
     assert found.dependents == ("acme/made/cat-and-dog",)
 

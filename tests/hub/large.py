@@ -6,40 +6,26 @@
 from __future__ import annotations
 
 import hashlib
-import resource
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from modhub.fsops import LocalFile
+from modhub.fsops import Content, LocalFile
 from modhub.hub.client import Client
 from modhub.hub.directory import DirectoryBackend
 from modhub.hub.huggingface import HuggingFaceBackend
 from modhub.hub.mirror import release_contents
 from modhub.hub.store import Store
+from modhub.package.package import Package
 from modhub.spec.digests import FileRecord, sha256
 from modhub.spec.index import MANIFEST_FILE
 from modhub.spec.manifest import Manifest
+from tests.faults.peak import peaks
 from tests.hub.packages import PETS, module
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from modhub.fsops import Content
 
 PIECE = bytes(range(256)) * 4096
 
 
-@dataclass(frozen=True)
-class OnDisk:
-    """A package whose weights lie on the disk."""
-
-    manifest: Manifest
-    files: Mapping[str, Content]
-
-
-def large_package(folder: Path, size: int) -> OnDisk:
+def large_package(folder: Path, size: int) -> Package:
     """Return a package with weights of so many bytes."""
     path, sums = folder / "weights", hashlib.sha256()
     with path.open("wb") as file:
@@ -49,11 +35,12 @@ def large_package(folder: Path, size: int) -> OnDisk:
             sums.update(piece)
     local = LocalFile(path=path, size=path.stat().st_size, sha256=sums.hexdigest())
     document = module().manifest.to_dict()
-    graph = module().files["model.onnx"]
+    graph = module().read("model.onnx")
     record = FileRecord(path="weights.safetensors", size=local.size, sha256=local.sha256)
     document["forms"] = {"standalone": [FileRecord.of("model.onnx", data=graph).to_dict(), record.to_dict()]}
     manifest = Manifest.from_dict(document)
-    return OnDisk(manifest, {"model.onnx": graph, record.path: local, MANIFEST_FILE: manifest.to_json()})
+    files: dict[str, Content] = {"model.onnx": graph, record.path: local, MANIFEST_FILE: manifest.to_json()}
+    return Package(manifest=manifest, files=files)
 
 
 def main(registry: str, token: str, size: int, folder: Path) -> int:
@@ -63,7 +50,7 @@ def main(registry: str, token: str, size: int, folder: Path) -> int:
         HuggingFaceBackend.of_server(registry).with_token(token) if is_server else DirectoryBackend(Path(registry))
     )
     package = large_package(folder, size)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peaks()[0]
     Client({"it": backend}, store=Store(folder / "publisher")).publish(PETS, [package])
     client = Client({"it": backend}, store=Store(folder / "store"))
     now = client.snapshot(PETS)
@@ -71,7 +58,7 @@ def main(registry: str, token: str, size: int, folder: Path) -> int:
     (record,) = (file for path, file in found.items() if path.endswith("weights.safetensors"))
     assert sha256(package.manifest.to_json()) == now.index.releases[0].manifest.sha256
     assert client.store.check(record.sha256, size=record.size)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    return peaks()[0] - before
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def base_package(version: str = "1.0.0", *, content: bytes = b"parent") -> Packa
 
 def dependency_on(base: Package) -> Dependency:
     """Return the dependency of a module on the base of its collection."""
-    return Dependency(package="./base", version=f"=={base.version}", sha256=sha256(base.files[MANIFEST_FILE]))
+    return Dependency(package="./base", version=f"=={base.version}", sha256=sha256(base.read(MANIFEST_FILE)))
 
 
 def locked(release: Release, *, registry: str, revision: str | None = None) -> LockedModule:

@@ -117,7 +117,7 @@ def test_a_file_that_was_changed_is_never_stored(
 
 
 def test_a_manifest_that_was_changed_is_refused(client: Client, cat: LockedModule, backend: CountingBackend) -> None:
-    tamper(backend, "cat/1.0.0/module.json", module("dog", base=base_package()).files[MANIFEST_FILE])
+    tamper(backend, "cat/1.0.0/module.json", module("dog", base=base_package()).read(MANIFEST_FILE))
     with pytest.raises(IntegrityError, match=r"module\.json of acme/pets/cat 1\.0\.0 in memory: is not the file"):
         client.fetch_module(cat)
 
@@ -138,7 +138,7 @@ def test_a_manifest_is_not_replayed_as_another_release(
     client: Client, cat: LockedModule, backend: CountingBackend
 ) -> None:
     replayed = dataclasses.replace(cat, version="2.0.0")
-    tamper(backend, "cat/2.0.0/module.json", module(base=base_package()).files[MANIFEST_FILE])
+    tamper(backend, "cat/2.0.0/module.json", module(base=base_package()).read(MANIFEST_FILE))
     with pytest.raises(IntegrityError, match=r"is the manifest of cat 1\.0\.0"):
         client.fetch_module(replayed)
     as_dog = dataclasses.replace(cat, name="acme/pets/dog")

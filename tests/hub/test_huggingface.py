@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from modhub.errors import AccessDenied, CommitConflict, HubError, IntegrityError, NotFound, UsageError
+from modhub.fsops import bytes_of
 from modhub.hub import hub_reader
 from modhub.hub.client import Client
 from modhub.hub.huggingface import HuggingFaceBackend
@@ -178,7 +179,7 @@ def test_a_repository_without_an_index_becomes_a_collection(running: Served) -> 
 def fetch_through(running: Served, proxy: Proxy, store: Path) -> bytes:
     client = client_of(running.backend(proxy.url), store)
     (files,) = client.fetch(lock_of(client.snapshot(PETS))).values()
-    return files["delta.safetensors"]
+    return bytes_of(files["delta.safetensors"])
 
 
 def test_a_connection_that_is_cut_goes_on_where_it_stopped(running: Served, tmp_path: Path) -> None:
@@ -211,7 +212,8 @@ def test_a_download_that_was_given_up_goes_on_in_the_next_try(running: Served, t
     with proxied(running.url) as proxy:
         backend = replace(running.backend(proxy.url), name=running.url)
         client = client_of(backend, store.root)
-        assert client.fetch(lock_of(client.snapshot(PETS)))["acme/pets/cat"]["delta.safetensors"] == LARGE
+        found = client.fetch(lock_of(client.snapshot(PETS)))["acme/pets/cat"]["delta.safetensors"]
+        assert bytes_of(found) == LARGE
         asked = [headers.get("range") for _, path, headers in proxy.asked if WEIGHTS in path]
         assert asked == [f"bytes={5 << 20}-"]
 
@@ -224,7 +226,8 @@ def test_an_unfinished_download_that_was_damaged_is_begun_anew(running: Served, 
     for left in (bytes(5 << 20), LARGE + b"more", LARGE[:-1] + b"!", LARGE):
         partial.write_bytes(left)
         client = client_of(running.backend(), store.root)
-        assert client.fetch(lock_of(client.snapshot(PETS)))["acme/pets/cat"]["delta.safetensors"] == LARGE
+        found = client.fetch(lock_of(client.snapshot(PETS)))["acme/pets/cat"]["delta.safetensors"]
+        assert bytes_of(found) == LARGE
         store.discard(sha256(LARGE))
 
 
@@ -374,11 +377,11 @@ def test_equal_names_at_two_servers_stay_apart(running: Served, tmp_path: Path) 
             for server in (running, other):
                 client = client_of(server.backend(), store)
                 (files,) = client.fetch(lock_of(client.snapshot(PETS))).values()
-                assert files["delta.safetensors"] == contents[server.url]
+                assert bytes_of(files["delta.safetensors"]) == contents[server.url]
         for server in (running, other):
             offline = Client({"it": server.backend()}, store=Store(store), offline=True)
             (files,) = offline.fetch(lock_of(offline.snapshot(PETS))).values()
-            assert files["delta.safetensors"] == contents[server.url]
+            assert bytes_of(files["delta.safetensors"]) == contents[server.url]
 
 
 PROGRAM = """

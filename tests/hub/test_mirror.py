@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from modhub.errors import AccessDenied, CommitConflict, FormatError, IntegrityError, NotFound
+from modhub.fsops import bytes_of
 from modhub.hub.backend import CARD_FILE, INDEX_FILE
 from modhub.hub.bundle import BundleBackend, write_bundle
 from modhub.hub.client import Client
@@ -226,5 +227,5 @@ def test_every_flipped_bit_is_found_or_harmless(bundle: Path, tmp_path: Path) ->
             continue
         for name, files in found.items():
             digests = {module.name: module.manifest_sha256 for module in lock.modules}
-            assert sha256(files["module.json"]) == digests[name]
+            assert sha256(bytes_of(files["module.json"])) == digests[name]
             assert files == expected[name]

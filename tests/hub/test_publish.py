@@ -176,7 +176,7 @@ def altered(package: Package, **files: bytes | None) -> Package:
         (altered(module(), module__json=None), "cat/1.0.0/module.json: is missing"),
         (altered(module(), module__json=b"{}"), "cat/1.0.0/module.json: format: is missing"),
         (
-            altered(module(), module__json=module("dog").files[MANIFEST_FILE]),
+            altered(module(), module__json=module("dog").read(MANIFEST_FILE)),
             "cat/1.0.0/module.json: is not the manifest of the package",
         ),
     ],

@@ -68,7 +68,7 @@ def test_every_key_of_locks_and_recipes_is_on_the_page(value: Any) -> None:
 
 
 def test_every_key_of_the_sites_is_on_the_page() -> None:
-    document = json.loads(packages()[0].files["sites.json"])
+    document = json.loads(packages()[0].read("sites.json"))
     keys = set(document) | {key for part in document.values() if isinstance(part, list) for key in _keys(part)}
     assert not sorted(key for key in keys if f"`{key}`" not in PAGE)
 

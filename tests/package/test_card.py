@@ -20,7 +20,7 @@ HOSTILE = "<script>alert(1)</script> [x](javascript:alert(1)) ![](http://evil) `
 
 def test_every_package_has_its_card() -> None:
     for package in (*packages(), composite()):
-        card = package.files["README.md"].decode()
+        card = package.read("README.md").decode()
         assert package.manifest.card is not None
         assert card == render_card(package.manifest)
         assert card.startswith(f"# {package.name} {package.version}\n")
@@ -56,7 +56,7 @@ def test_a_score_without_calibration_is_called_no_probability() -> None:
 
 
 def test_a_base_is_not_to_be_installed() -> None:
-    assert "modhub install" not in packages()[0].files["README.md"].decode()
+    assert "modhub install" not in packages()[0].read("README.md").decode()
 
 
 @pytest.mark.parametrize("field", ["summary", "homepage", "authors", "method", "paper"])
@@ -85,7 +85,7 @@ def test_equal_manifests_have_equal_cards_whatever_they_hold(manifest: Manifest)
 
 def test_the_record_of_a_card_does_not_change_it() -> None:
     package = packages()[1]
-    files = {name: data for name, data in package.files.items() if name not in ("README.md", "module.json")}
+    files = {name: data for name, data in package.contents().items() if name not in ("README.md", "module.json")}
     assert seal(package.manifest, files).files == package.files
 
 

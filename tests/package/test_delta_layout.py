@@ -46,5 +46,5 @@ def test_every_kind_of_network_travels_as_a_delta(network: Network, seed: int) -
     base = verify(packed[0].files)
     for package in packed[1:3]:
         delta = {name: data for name, data in package.files.items() if name not in (GRAPH_FILE, WEIGHTS_FILE)}
-        expected = package.files[GRAPH_FILE], package.files[WEIGHTS_FILE]
+        expected = package.read(GRAPH_FILE), package.read(WEIGHTS_FILE)
         assert to_onnx(network_of(verify(delta, base=base, form="delta"), base)) == expected

@@ -58,7 +58,7 @@ def test_every_problem_of_every_package_is_told_with_its_place(collection: Path)
     fsops.remove(collection / "dog" / "1.0.0" / "delta.safetensors")
     with pytest.raises(InvalidPackage) as caught:
         read_collection(collection)
-    size = len(packages()[1].files["README.md"])
+    size = len(packages()[1].read("README.md"))
     assert [str(problem) for problem in caught.value.problems] == [
         f"cat/1.0.0/README.md: is 28 bytes long, the manifest says {size}",
         "dog/1.0.0/delta.safetensors: is named by the manifest but missing",

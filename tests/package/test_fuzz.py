@@ -94,7 +94,7 @@ changes = st.lists(st.tuples(st.integers(0, 10_000), st.sampled_from(NUMBERS)), 
 @given(data=st.data(), name=st.sampled_from(("model.onnx", "weights.safetensors", "delta.safetensors")))
 def test_damaged_bytes_of_a_module(data: st.DataObject, name: str) -> None:
     base, package, *_ = packages()
-    files = resealed(package, {name: data.draw(damaged(package.files[name]))})
+    files = resealed(package, {name: data.draw(damaged(package.read(name)))})
     verified(files, base)
 
 
@@ -102,8 +102,8 @@ def test_damaged_bytes_of_a_module(data: st.DataObject, name: str) -> None:
 @given(changes=changes, name=st.sampled_from(("module.json", "sites.json")))
 def test_other_values_in_a_base_and_a_module_cut_out_of_it(changes: list[tuple[int, object]], name: str) -> None:
     base, package = packages("delta")[:2]
-    changed = with_values(base.files[name], changes)
-    files = resealed(base, {name: changed}) if name == "sites.json" else {**base.files, name: changed}
+    changed = with_values(base.read(name), changes)
+    files = resealed(base, {name: changed}) if name == "sites.json" else {**base.contents(), name: changed}
     accepted = verified(files)
     if accepted is not None:
         digest = accepted.digest
@@ -117,16 +117,16 @@ def test_other_values_in_a_base_and_a_module_cut_out_of_it(changes: list[tuple[i
 @given(changes=changes)
 def test_other_values_in_the_manifest_of_a_module(changes: list[tuple[int, object]]) -> None:
     base, package, *_ = packages()
-    verified({**package.files, "module.json": with_values(package.files["module.json"], changes)}, base)
+    verified({**package.contents(), "module.json": with_values(package.read("module.json"), changes)}, base)
 
 
 @settings(max_examples=200)
 @given(
-    name=st.sampled_from(sorted(load(packages()[1].files["delta.safetensors"]))),
+    name=st.sampled_from(sorted(load(packages()[1].read("delta.safetensors")))),
     values=st.lists(st.sampled_from((0, 1, 2, 3, 4, 2**31)), max_size=6),
     dtype=st.sampled_from((np.uint32, np.float32, np.uint8, np.int64)),
 )
 def test_other_arrays_in_a_delta(name: str, values: list[int], dtype: type[np.generic]) -> None:
     base, package = packages("delta")[:2]
-    arrays = {**load(package.files["delta.safetensors"]), name: np.array(values, dtype=np.int64).astype(dtype)}
+    arrays = {**load(package.read("delta.safetensors")), name: np.array(values, dtype=np.int64).astype(dtype)}
     verified(resealed(package, {"delta.safetensors": delta_file(arrays)}), base)

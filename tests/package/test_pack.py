@@ -55,7 +55,7 @@ def test_a_delta_is_its_standalone_network_byte_for_byte(
     for package in packed[1:]:
         lone = {name: data for name, data in package.files.items() if name not in (GRAPH_FILE, WEIGHTS_FILE)}
         delta = verify(lone, base=base, form="delta")
-        expected = package.files[GRAPH_FILE], package.files[WEIGHTS_FILE]
+        expected = package.read(GRAPH_FILE), package.read(WEIGHTS_FILE)
         assert to_onnx(network_of(delta, base)) == expected
         assert to_onnx(network_of(verify(package.files, base=base))) == expected
 

@@ -105,7 +105,7 @@ def test_modules_tell_only_how_they_differ() -> None:
     base, *modules = packed()
     assert STEM_FILE in base.files
     for module in modules:
-        arrays = load(module.files[DELTA_FILE])
+        arrays = load(module.read(DELTA_FILE))
         assert {name.partition("/")[0] for name in arrays} == {"xor"}
         assert sum(array.nbytes for array in arrays.values()) < 0.3 * (30 * 40 + 40 * 5) / 8
 
@@ -113,7 +113,7 @@ def test_modules_tell_only_how_they_differ() -> None:
 def test_a_mask_that_has_little_in_common_travels_as_bits() -> None:
     base, *modules = packed(apart=0.5)
     assert STEM_FILE not in base.files
-    assert all(name.startswith("bits/") for name in load(modules[0].files[DELTA_FILE]))
+    assert all(name.startswith("bits/") for name in load(modules[0].read(DELTA_FILE)))
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -148,11 +148,11 @@ def test_a_base_of_values_ships_no_weight_that_nobody_uses() -> None:
     base, *modules = pack(split, Release(forms=("values",)))
     assert set(base.manifest.forms) == {"values"}
     assert WEIGHTS_FILE not in base.files
-    kept = load(base.files[VALUES_FILE])
+    kept = load(base.read(VALUES_FILE))
     for name, flags in common.items():
         np.testing.assert_array_equal(kept[f"kept/{name}"], split.parent.arrays[name][flags])
     for package, module in zip(modules, split.modules, strict=True):
-        own = load(package.files[DELTA_FILE])
+        own = load(package.read(DELTA_FILE))
         private = sum((module.weights[name] & ~flags).sum() for name, flags in common.items())
         assert sum(array.size for name, array in own.items() if name.startswith("values/")) == private
     dense = sum(package.size for package in packed())
@@ -225,7 +225,7 @@ def damaged(package: Package, file: str, **changes: np.ndarray | None) -> dict[s
     """Return a package's files with arrays of one of them replaced or, where None, left out."""
     from modhub.package.safetensors_reader import read_header
 
-    data = package.files[file]
+    data = package.read(file)
     arrays = {**load(data), **changes}
     metadata = dict(read_header(data).metadata)
     kept = {name: array for name, array in arrays.items() if array is not None}
@@ -301,7 +301,7 @@ def test_damaged_masks_end_in_a_package_or_are_refused(form: str, place: float, 
     base, module, *_ = packed(form)
     file = (STEM_FILE, VALUES_FILE, DELTA_FILE)[which]
     target = module if file == DELTA_FILE else base
-    data = bytearray(target.files.get(file, b""))
+    data = bytearray(target.contents().get(file, b""))
     if not data:
         return
     data[int(place * len(data))] = byte
@@ -336,4 +336,4 @@ def test_equal_modules_pack_to_equal_bytes() -> None:
     for forms in (("delta",), ("values",)):
         first, second = packed(*forms), packed(*forms)
         assert [dict(package.files) for package in first] == [dict(package.files) for package in second]
-    assert json.loads(packed("values")[0].files["module.json"])["forms"].keys() == {"values"}
+    assert json.loads(packed("values")[0].read("module.json"))["forms"].keys() == {"values"}

@@ -48,7 +48,7 @@ def test_a_composite_is_accepted() -> None:
 
 def test_harmless_variety_is_accepted() -> None:
     package = packages("standalone")[1]
-    weights, model = package.files["weights.safetensors"], onnx.ModelProto.FromString(package.files["model.onnx"])
+    weights, model = package.read("weights.safetensors"), onnx.ModelProto.FromString(package.read("model.onnx"))
     model.metadata_props.add(key="modhub.note", value="anything,\nin lines")
     model.producer_name = "another-tool"
     model.producer_version = "2.1.0"
@@ -70,7 +70,7 @@ def test_harmless_variety_is_accepted() -> None:
 
 
 def _moved(package: Package, weights: bytes, by: int) -> dict[str, bytes | None]:
-    model = onnx.ModelProto.FromString(package.files["model.onnx"])
+    model = onnx.ModelProto.FromString(package.read("model.onnx"))
     for tensor in model.graph.initializer:
         for entry in tensor.external_data:
             if entry.key == "offset":
@@ -87,11 +87,11 @@ def _name_later(document: dict[str, object]) -> None:
 
 def test_every_problem_is_told_at_once() -> None:
     base, package, *_ = packages()
-    graph = onnx.ModelProto.FromString(package.files["model.onnx"])
+    graph = onnx.ModelProto.FromString(package.read("model.onnx"))
     graph.graph.node[0].doc_string = "/home/me"
     graph.graph.node[1].op_type = "Loop"
     graph.ir_version = 9
-    delta = with_header(package.files["delta.safetensors"], lambda header: header["__metadata__"].clear())
+    delta = with_header(package.read("delta.safetensors"), lambda header: header["__metadata__"].clear())
     files = resealed(
         package,
         {"model.onnx": graph.SerializeToString(), "delta.safetensors": delta, "README.md": None, "run.sh": b""},
@@ -110,7 +110,7 @@ def test_every_problem_is_told_at_once() -> None:
 
 def test_a_broken_base_is_told_with_graph_and_sites() -> None:
     base = packages()[0]
-    sites = json.loads(base.files["sites.json"])
+    sites = json.loads(base.read("sites.json"))
     sites["readers"][0]["axis"] = 3
     sites["arrays"][1]["array"] = "bias"
     files = resealed(
@@ -126,7 +126,7 @@ def test_a_broken_base_is_told_with_graph_and_sites() -> None:
 
 def test_a_thousand_problems_are_cut() -> None:
     package = packages("standalone")[1]
-    graph = onnx.ModelProto.FromString(package.files["model.onnx"])
+    graph = onnx.ModelProto.FromString(package.read("model.onnx"))
     graph.graph.node.extend(onnx.helper.make_node("Loop", ["image"], [f"l{i}"]) for i in range(1000))
     told = problems(resealed(package, {"model.onnx": graph.SerializeToString()}))
     assert len(told) == limits.PROBLEMS + 1
@@ -142,10 +142,10 @@ def test_the_error_names_the_package() -> None:
 def test_of_a_fetched_form_nothing_else_is_expected(form: str) -> None:
     base, package, *_ = packages()
     names = {record.path for record in package.manifest.forms[form]} | {"module.json"}
-    files = {name: data for name, data in package.files.items() if name in names}
+    files = {name: data for name, data in package.contents().items() if name in names}
     verified = verify(files, base=base, form=form)
     assert network_of(verified, base).output == "score"
-    with_card = files | {"README.md": package.files["README.md"]}
+    with_card = files | {"README.md": package.read("README.md")}
     assert verify(with_card, base=base, form=form).files == with_card
     missing = sorted(set(package.files) - names)
     assert problems(files, base=base) == [f"{name}: is named by the manifest but missing" for name in missing]
@@ -153,7 +153,7 @@ def test_of_a_fetched_form_nothing_else_is_expected(form: str) -> None:
 
 def test_a_form_that_is_not_there_is_told() -> None:
     package = packages("standalone")[1]
-    assert problems(package.files, form="delta") == ["module.json: forms: lacks the form 'delta'"]
+    assert problems(package.contents(), form="delta") == ["module.json: forms: lacks the form 'delta'"]
 
 
 def test_a_delta_is_no_network_without_its_base() -> None:

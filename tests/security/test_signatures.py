@@ -54,7 +54,7 @@ def trusted(key: Path) -> TrustedKey:
 @pytest.fixture(scope="module")
 def manifest() -> bytes:
     """The `module.json` of a cat."""
-    return pets_packages()[1].files["module.json"]
+    return pets_packages()[1].read("module.json")
 
 
 @pytest.fixture(scope="module")

@@ -31,11 +31,11 @@ def publication(*names: str, on: bytes | None = None) -> dict[str, bytes]:
     """Return the files of a commit that adds packages to a collection with this index, or to none."""
     packages = [package(name) for name in names]
     old = Index() if on is None else Index.from_json(on)
-    releases = [Release.of(each.manifest, each.files["module.json"]) for each in packages]
+    releases = [Release.of(each.manifest, each.read("module.json")) for each in packages]
     index = old.adding(releases, previous=sha256(old.to_json() if on is None else on))
     files = {INDEX_FILE: index.to_json()}
     for each in packages:
-        files |= {f"{each.name}/{each.version}/{path}": data for path, data in each.files.items()}
+        files |= {f"{each.name}/{each.version}/{path}": data for path, data in each.contents().items()}
     return files
 
 

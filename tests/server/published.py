@@ -87,13 +87,13 @@ def seed_files() -> dict[str, bytes]:
 
 def collection_files(packages: Sequence[Package], *, signatures: Mapping[str, str] | None = None) -> dict[str, bytes]:
     """Return the files of a collection of some packages, with signatures by their names."""
-    releases = [Release.of(each.manifest, each.files["module.json"]) for each in packages]
+    releases = [Release.of(each.manifest, each.read("module.json")) for each in packages]
     for number, release in enumerate(releases):
         if release.name in (signatures or {}):
             releases[number] = dataclasses.replace(release, extra={"signature": (signatures or {})[release.name]})
     found = {INDEX_FILE: Index().adding(releases, previous=sha256(Index().to_json())).to_json()}
     for each in packages:
-        found |= {f"{each.name}/{each.version}/{path}": bytes(data) for path, data in each.files.items()}
+        found |= {f"{each.name}/{each.version}/{path}": data for path, data in each.contents().items()}
     return found
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def job(blobs: FolderBlobs, name: str) -> Job:
     """Return what it takes to look into a package of the seed."""
     files = {}
-    for path, data in package(name).files.items():
+    for path, data in package(name).contents().items():
         incoming = blobs.incoming(len(data))
         incoming.write(data)
         files[path] = blobs.keep(incoming).sha256

@@ -231,7 +231,7 @@ def test_which_module_is_better_is_said_only_where_it_is_known(
     first: tuple[float, ...], second: tuple[float, ...], said: str
 ) -> None:
     cat = package("cat")
-    entry = Release.of(cat.manifest, cat.files["module.json"])
+    entry = Release.of(cat.manifest, cat.read("module.json"))
     sides = [
         dataclasses.replace(entry, name=name, metrics={"f1": Metric(value=value, low=low, high=high)})
         for name, (value, low, high) in (("a", first), ("b", second))
@@ -244,7 +244,7 @@ def test_a_signature_is_shown_and_not_vouched_for(seeded: Service, tmp_path: Pat
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "key.pem").write_bytes(pem)
     cat = package("cat")
-    text = sign(cat.files["module.json"], package="frank/signed/cat", version="1.0.0", key=tmp_path / "key.pem")
+    text = sign(cat.read("module.json"), package="frank/signed/cat", version="1.0.0", key=tmp_path / "key.pem")
     digest = sha256(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     publish(seeded, "frank/signed", collection_files([package("base"), cat], signatures={"cat": text}))
     assert digest in page(seeded, "/frank/signed/cat").text
@@ -257,7 +257,7 @@ def test_a_signature_is_shown_and_not_vouched_for(seeded: Service, tmp_path: Pat
 )
 def test_an_unreadable_signature_is_said_to_be_one(signature: object) -> None:
     cat = package("cat")
-    entry = Release.of(cat.manifest, cat.files["module.json"])
+    entry = Release.of(cat.manifest, cat.read("module.json"))
     assert signing_key(entry) is None
     assert signing_key(dataclasses.replace(entry, extra={"signature": signature})) == ""  # type: ignore[dict-item]
 
@@ -340,9 +340,9 @@ def hostile_files() -> dict[str, bytes]:
         homepage="javascript:alert(1)",
         authors=(ATTACK, "long " * 800),
     )
-    files = {**cat.files, "module.json": bad.to_json()}
+    files = {**cat.contents(), "module.json": bad.to_json()}
     releases = [
-        Release.of(base.manifest, base.files["module.json"]),
+        Release.of(base.manifest, base.read("module.json")),
         dataclasses.replace(Release.of(bad, files["module.json"]), deprecated=f"{ATTACK} use another"),
     ]
     card = (
@@ -353,7 +353,7 @@ def hostile_files() -> dict[str, bytes]:
         Index().adding(releases, previous=sha256(Index().to_json())), summary=ATTACK + "x" * 4_000
     )
     found = {INDEX_FILE: index.to_json(), "README.md": card.encode()}
-    for name, own in (("base", base.files), ("cat", files)):
+    for name, own in (("base", base.contents()), ("cat", files)):
         found |= {f"{name}/1.0.0/{path}": data for path, data in own.items()}
     return found
 
@@ -462,7 +462,7 @@ def test_the_composed_model_runs_and_its_lock_names_the_address_that_was_asked(s
     with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
         archive.extractall(tmp_path)
     (package_found,) = flow.check(tmp_path / "model")
-    lock = Lock.from_toml(package_found.files["modhub.lock"].decode())
+    lock = Lock.from_toml(package_found.read("modhub.lock").decode())
     assert {module.registry for module in lock.modules} == {"http://models.example.org"}
     model = flow.load(tmp_path / "model")
     assert model.columns == ("cat", "dog")

@@ -141,13 +141,13 @@ def harmful(manifest: Manifest, harm: Harm, card: bytes) -> Manifest:
 
 def evil_files(harm: Harm) -> dict[str, bytes]:
     base, cat, dog = package("base"), package("cat"), package("dog")
-    files, releases = {}, [Release.of(base.manifest, base.files["module.json"])]
-    for path, data in base.files.items():
+    files, releases = {}, [Release.of(base.manifest, base.read("module.json"))]
+    for path, data in base.contents().items():
         files[f"base/1.0.0/{path}"] = data
     for each, mark in ((cat, "deprecated"), (dog, "yanked")):
         card = harm.card(each.name)
         manifest = harmful(each.manifest, harm, card)
-        own = {**each.files, "module.json": manifest.to_json(), "README.md": card}
+        own = {**each.contents(), "module.json": manifest.to_json(), "README.md": card}
         entry = Release.of(manifest, own["module.json"])
         hint = {"verificationMaterial": {"publicKey": {"hint": harm.word()}}}
         extra = {"signature": json.dumps(hint), harm.word(): harm.word()}

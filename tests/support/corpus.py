@@ -49,7 +49,7 @@ def samples() -> list[Sample]:
 
 def _weights() -> Iterator[Sample]:
     package = packages("standalone")[1]
-    good = package.files["weights.safetensors"]
+    good = package.read("weights.safetensors")
     first = b'"a": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}'
     raw = {
         "two bytes": (b"{}", "too short for a safetensors file"),
@@ -97,7 +97,7 @@ def _weights() -> Iterator[Sample]:
     for name, number in (("NaN", np.nan), ("infinity", -np.inf)):
         data = good[:-4] + np.float32(number).tobytes()
         yield _sample("weights", name, package, "weights.safetensors", data, "holds NaN or infinity")
-    golden = composite().files["golden.safetensors"][:-4]
+    golden = composite().read("golden.safetensors")[:-4]
     yield _sample("weights", "a golden pair cut off", composite(), "golden.safetensors", golden, "has -4 bytes after")
 
 
@@ -112,13 +112,13 @@ def _renamed(name: str) -> Edit:
 
 def _graphs() -> Iterator[Sample]:
     package = packages("standalone")[1]
-    for name, data, problem in hostile_graphs(package.files["model.onnx"]):
+    for name, data, problem in hostile_graphs(package.read("model.onnx")):
         yield _sample("graph", name, package, "model.onnx", data, problem)
 
 
 def _manifests() -> Iterator[Sample]:
     package, base = packages()[1], packages()[0]
-    good = dict(package.files)
+    good = package.contents()
 
     def raw(name: str, data: bytes | None, problem: str) -> Sample:
         files = {key: value for key, value in {**good, "module.json": data}.items() if value is not None}
@@ -159,7 +159,7 @@ def _manifests() -> Iterator[Sample]:
 
         def as_delta(document: Any) -> None:
             document["forms"]["delta"] = document["forms"].pop("standalone")
-            document["dependencies"] = json.loads(package.files["module.json"])["dependencies"]
+            document["dependencies"] = json.loads(package.read("module.json"))["dependencies"]
 
         problem = f"a {kind} needs the form 'standalone'"
         yield Sample(
@@ -177,7 +177,7 @@ def _manifests() -> Iterator[Sample]:
     yield Sample(
         group="manifest",
         name="two forms that differ",
-        files=resealed(package, {"delta.safetensors": twin.files["delta.safetensors"]}),
+        files=resealed(package, {"delta.safetensors": twin.read("delta.safetensors")}),
         base=base,
         problem="gives another network than the form 'standalone'",
     )
@@ -330,7 +330,7 @@ def _deltas() -> Iterator[Sample]:
 
 def _sites() -> Iterator[Sample]:
     base = packages()[0]
-    good = base.files["sites.json"]
+    good = base.read("sites.json")
     raw = {
         "no JSON": (b"(0)", "sites.json: not JSON"),
         "a deep document": (b"[" * 100_000 + b"]" * 100_000, "nested deeper than 32 levels"),

@@ -25,12 +25,19 @@ from tests.support.weight_masks import masked_weights
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from modhub.fsops import Content
+
 FOLDER = Path(__file__).parents[1] / "package" / "golden"
 GOLDEN = FOLDER / "format-1"
 MASKS = {"stem": "delta", "values": "values"}
 """Collections of modules that mask single weights: what their folders' names end in, and the form of each."""
 
 EXPECTED = "expected.safetensors"
+
+
+def in_memory(files: Mapping[str, Content]) -> dict[str, bytes]:
+    """Return files with their bytes."""
+    return {path: fsops.bytes_of(data) for path, data in files.items()}
 
 
 def golden_files() -> dict[str, bytes]:
@@ -42,7 +49,7 @@ def golden_files() -> dict[str, bytes]:
     x = golden_input(small_network().input)
     scores = {part.package.name: Session(network_of(part.package, base)).run(x) for part in parts}
     collection = collection_files([base, cat, dog, both], summary="Golden packages")
-    return {**collection, EXPECTED: save({"input": x, **scores})}
+    return {**in_memory(collection), EXPECTED: save({"input": x, **scores})}
 
 
 def masked_files(form: str) -> dict[str, bytes]:
@@ -53,7 +60,7 @@ def masked_files(form: str) -> dict[str, bytes]:
     x = golden_input(network.input)
     scores = {module.name: Session(network_of(module, base)).run(x) for module in modules}
     collection = collection_files([base, *modules], summary="Golden packages with weight masks")
-    return {**collection, EXPECTED: save({"input": x, **scores})}
+    return {**in_memory(collection), EXPECTED: save({"input": x, **scores})}
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -72,8 +72,8 @@ def resealed(
 
     `edit` then changes the manifest's document in place.
     """
-    files = {name: data for name, data in {**package.files, **(changes or {})}.items() if data is not None}
-    document = json.loads(package.files[MANIFEST_FILE])
+    files = {name: data for name, data in {**package.contents(), **(changes or {})}.items() if data is not None}
+    document = json.loads(package.read(MANIFEST_FILE))
     for record in (*(record for records in document["forms"].values() for record in records), document["card"]):
         if record["path"] in files:
             data = files[record["path"]]

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from threading import Lock
 from typing import TYPE_CHECKING, TypedDict
 
+from modhub.fsops import LocalFile
 from modhub.package.worker import Allowance, Worker
 from modhub_registry.errors import InvalidCollection
 
@@ -54,12 +55,12 @@ class Inspector:
         """
         if not jobs:
             return []
-        with ExitStack() as files, self._lock:
-            paths = {
-                sha256: files.enter_context(self._blobs.as_file(sha256))
+        with ExitStack() as opened, self._lock:
+            files = {
+                sha256: _local(opened.enter_context(self._blobs.as_file(sha256)), sha256)
                 for sha256 in {sha256 for job in jobs for sha256 in (*job["files"].values(), *job["base"].values())}
             }
-            looking = _Looking(self._running(), paths, deadline=time.monotonic() + self._patience_s)
+            looking = _Looking(self._running(), files, deadline=time.monotonic() + self._patience_s)
             try:
                 return [problem for job in jobs for problem in looking.problems_of(job)]
             except TimeoutError:
@@ -90,8 +91,8 @@ class Inspector:
 class _Looking:
     """One commit: a base that several of its packages need is looked into once."""
 
-    def __init__(self, worker: Worker, paths: Mapping[str, Path], *, deadline: float) -> None:
-        self._worker, self._paths, self._deadline = worker, paths, deadline
+    def __init__(self, worker: Worker, files: Mapping[str, LocalFile], *, deadline: float) -> None:
+        self._worker, self._files, self._deadline = worker, files, deadline
         self._bases: dict[str, Look] = {}
 
     def problems_of(self, job: Job) -> Iterator[str]:
@@ -120,8 +121,12 @@ class _Looking:
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        paths = {name: self._paths[sha256] for name, sha256 in files.items()}
-        found = self._worker.look_into(paths, base=base, subject=subject, patience_s=left)
+        contents = {name: self._files[sha256] for name, sha256 in files.items()}
+        found = self._worker.look_into(contents, base=base, subject=subject, patience_s=left)
         if self._worker.is_dead and time.monotonic() >= self._deadline:
             raise TimeoutError
         return found
+
+
+def _local(path: Path, sha256: str) -> LocalFile:
+    return LocalFile(path=path, size=path.stat().st_size, sha256=sha256)
