@@ -172,7 +172,7 @@ def options_of(choices: Mapping[str, Any], labels: tuple[str, ...]) -> Options:
     unknown = [name for name in wanted if name not in labels]
     if unknown:
         raise UsageError(f"there is no class {unknown[0]!r}; the classes are {', '.join(labels)}")
-    same = ("recipe", "keep", "cut", "steps", "flip", "align", "sharing", "seed", "device")
+    same = ("recipe", "keep", "cut", "steps", "flip", "align", "tied", "sharing", "seed", "device")
     usual = PAPER_LOSS if choices["recipe"] == "paper" else DEFAULTS.max_loss
     max_loss = usual if choices["max_loss"] is None else choices["max_loss"]
     classes = tuple(dict.fromkeys(map(labels.index, wanted)))

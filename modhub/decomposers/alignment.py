@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def aligned_masks(masks: torch.Tensor, batch: ModuleBatch, *, multiple: int) -> torch.Tensor:
     """Return the masks with each site's kept channels at the nearest multiple, and at least one multiple.
 
-    Channels are added and dropped by their latents. A branch keeps only channels that land on kept channels of its
+    Channels are added and dropped as they rank. A branch keeps only channels that land on kept channels of its
     stream, because others are dropped when the module is cut out. A site of fewer channels stays whole.
 
     Args:
@@ -30,7 +30,7 @@ def aligned_masks(masks: torch.Tensor, batch: ModuleBatch, *, multiple: int) -> 
     sites, starts = batch.sites, column_starts(batch)
     result = np.zeros(masks.shape, dtype=np.bool_)
     asked = masks.detach().cpu().numpy() > 0.5
-    order_by = batch.latents.detach().cpu().numpy() + 1e6 * asked
+    order_by = batch.ranking.detach().cpu().numpy() + 1e6 * asked
     flags = np.ones((len(asked), sites.channel_count), dtype=np.bool_)
     for site in streams_first(sites, batch.maskable):
         own, first = slice(starts[site.id], starts[site.id] + site.size), sites.offsets[site.id]

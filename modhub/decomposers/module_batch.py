@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from modhub.decomposers.rows import rows_of
+from modhub.decomposers.ties import tied_columns
 from modhub.errors import DecomposeError
 from modhub.network.modules import Affine, affine_layers
 from modhub.network.rules.recurrent import GATES, RECURRENCE
@@ -50,6 +51,7 @@ class ModuleBatch(torch.nn.Module):
         cut: the value that ends the trunk; inputs of `forward` are batches of it.
         rows: the parent's logit that each module scores.
         maskable: the sites that masks act on.
+        tied: whether channels that a residual addition puts onto each other are kept or dropped together.
 
     Raises:
         DecomposeError: masks would act on a value that holds no samples.
@@ -57,6 +59,7 @@ class ModuleBatch(torch.nn.Module):
 
     latents: torch.Tensor
     rows: torch.Tensor
+    ties: torch.Tensor | None
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class ModuleBatch(torch.nn.Module):
         cut: str,
         rows: Sequence[int],
         maskable: Sequence[Site],
+        tied: bool = False,
     ) -> None:
         super().__init__()
         self.net, self.network, self.sites = net, network, sites
@@ -75,6 +79,8 @@ class ModuleBatch(torch.nn.Module):
         self.modules_count = len(rows)
         self.width = sum(site.size for site in self.maskable)
         self.register_buffer("latents", torch.zeros(self.modules_count, self.width))
+        ties = tied_columns(sites, self.maskable)[0] if tied else None
+        self.register_buffer("ties", ties, persistent=False)
         self.layers = self._scaled_layers()
         sizes = [network.arrays[layer].shape[0] for layer in self.layers]
         count = self.modules_count
@@ -157,17 +163,31 @@ class ModuleBatch(torch.nn.Module):
         return [slice(first, first + size) for first in range(0, self.modules_count, size)]
 
     def masks(self, kept: int) -> torch.Tensor:
-        """Return the masks, 0 or 1, ``[modules, width]``: each module's `kept` channels with the highest latents.
+        """Return the masks, 0 or 1, ``[modules, width]``: each module's `kept` channels that rank highest.
 
-        A site, or a part of one that some value holds alone, keeps its highest channel even where it is not among them.
+        A site, or a part of one that some value holds alone, keeps its highest channel even where it is not among them,
+        and so do those that are tied to a kept one.
         """
-        chosen = self.latents.topk(min(kept, self.width), dim=1).indices
-        masks = torch.zeros_like(self.latents).scatter_(1, chosen, 1.0)
+        ranking = self.ranking
+        chosen = ranking.topk(min(kept, self.width), dim=1).indices
+        masks = torch.zeros_like(ranking).scatter_(1, chosen, 1.0)
         for columns in self.inseparable:
-            best = columns[self.latents[:, columns].argmax(dim=1)]
+            best = columns[ranking[:, columns].argmax(dim=1)]
             is_empty = masks[:, columns].sum(dim=1) == 0
             masks[is_empty, best[is_empty]] = 1.0
-        return masks
+        return self._by_tie(masks, "amax")
+
+    @property
+    def ranking(self) -> torch.Tensor:
+        """Return what channels are ranked by, ``[modules, width]``: their latents, of tied ones the mean."""
+        return self._by_tie(self.latents, "mean")
+
+    def _by_tie(self, values: torch.Tensor, reduction: str) -> torch.Tensor:
+        """Return for each column what the columns tied to it have together."""
+        if self.ties is None:
+            return values
+        ties = self.ties.expand_as(values)
+        return torch.zeros_like(values).scatter_reduce_(1, ties, values, reduction, include_self=False).gather(1, ties)
 
     def count(self, share: float) -> int:
         """Return how many channels a module keeps at a share, at least one per site."""

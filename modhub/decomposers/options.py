@@ -34,6 +34,8 @@ class Options:
         steps: optimiser steps per level of retention; None for the recipe's own number.
         flip: also train on mirror images, for data where left and right do not matter.
         align: kept channels per site are rounded to a multiple of this.
+        tied: whether channels that a residual addition puts onto each other are kept or dropped together; recipe
+            ``paper`` ties them always, and MODA does.
         sharing: how strongly weight masks are drawn to one common mask; 0 leaves them free.
         seed: seed of every random choice.
         device: where torch computes.
@@ -49,6 +51,7 @@ class Options:
     steps: int | None = None
     flip: bool = False
     align: int = 8
+    tied: bool = False
     sharing: float = 0.0
     seed: int = 0
     device: str = "cpu"
@@ -64,3 +67,13 @@ def check_recipe(name: str, recipes: Iterable[str], *, method: str) -> None:
     """
     if name not in (known := tuple(recipes)):
         raise UsageError(f"{method} has no recipe {name!r}; the recipes are: {', '.join(known)}")
+
+
+def refuse_tied(options: Options, *, method: str) -> None:
+    """Refuse to tie channels where a method cannot.
+
+    Raises:
+        UsageError: it was asked for.
+    """
+    if options.tied:
+        raise UsageError(f"{method} cannot tie channels by this recipe; gradsplitter and saliency can")

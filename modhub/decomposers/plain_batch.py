@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from modhub.decomposers.module_batch import ModuleBatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
+    import torch
 
     from modhub.decomposers.start import Start
-    from modhub.network.sites import Site, Sites
+    from modhub.network.sites import Site
 
     Channels = npt.NDArray[Any]
 
@@ -73,31 +72,3 @@ def never_empty(masks: torch.Tensor, maskable: Sequence[Site]) -> torch.Tensor:
         masks[empty, start] = 1.0
         start += site.size
     return masks
-
-
-def tied_columns(sites: Sites, maskable: Sequence[Site]) -> tuple[torch.Tensor, int]:
-    """Return for each column of a mask the number of the free choice behind it, and how many of these there are.
-
-    Channels that a residual addition puts onto each other are kept or dropped together.
-    """
-    column: dict[int, int] = {}
-    for site in maskable:
-        first, start = sites.offsets[site.id], len(column)
-        column.update({first + i: start + i for i in range(site.size)})
-    parent = list(range(len(column)))
-
-    def root(number: int) -> int:
-        while parent[number] != number:
-            parent[number] = parent[parent[number]]
-            number = parent[number]
-        return number
-
-    for branch in sites.branches:
-        if branch.stream is not None:
-            for channel, below in zip(branch.channels.tolist(), branch.stream.tolist(), strict=True):
-                if channel in column and below in column:
-                    one, other = sorted((root(column[channel]), root(column[below])))
-                    parent[other] = one
-    roots = [root(number) for number in range(len(parent))]
-    numbers = {found: i for i, found in enumerate(dict.fromkeys(roots))}
-    return torch.tensor([numbers[found] for found in roots]), len(numbers)

@@ -10,6 +10,7 @@ import torch
 from modhub.decomposers.cut import choose_cut
 from modhub.decomposers.features import features
 from modhub.decomposers.module_batch import ModuleBatch
+from modhub.decomposers.ties import with_streams
 from modhub.engines.torch_engine import to_torch
 from modhub.errors import DecomposeError
 from modhub.network.sites import find_sites
@@ -56,8 +57,12 @@ def start(
     """
     sites = find_sites(network)
     cut, maskable = choose_cut(network, sites, options.cut)
+    if options.tied:
+        maskable = with_streams(sites, maskable, behind=sites.after(network, cut))
     rows = options.classes or tuple(range(int(network.output_shape[-1])))
-    batch = ModuleBatch(to_torch(network), network=network, sites=sites, cut=cut, rows=rows, maskable=maskable)
+    batch = ModuleBatch(
+        to_torch(network), network=network, sites=sites, cut=cut, rows=rows, maskable=maskable, tied=options.tied
+    )
     progress({"step": "trunk", "cut": cut, "sites": len(maskable), "kernels": batch.width})
     found = Start(
         network=network,

@@ -29,7 +29,8 @@ from modhub.decomposers.gradsplitter.paper import (
 )
 from modhub.decomposers.options import Options, silent
 from modhub.decomposers.outcome import choose
-from modhub.decomposers.plain_batch import never_empty, tied_columns
+from modhub.decomposers.plain_batch import never_empty
+from modhub.decomposers.ties import tied_columns
 from modhub.engines.runtime import Session
 from modhub.errors import InvalidData
 from modhub.network.load import load

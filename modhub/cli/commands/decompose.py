@@ -87,6 +87,7 @@ Example: modhub decompose sample:cifar10-resnet20 -o split \\
     default=DEFAULTS.align,
     help=f"Keep multiples of N channels per layer; default: {DEFAULTS.align}.",
 )
+@click.option("--tied", is_flag=True, help="Keep the same channels all along a residual stream: runs faster.")
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Training steps per level of retention.")
 @click.option("--flip", is_flag=True, help="Also learn from mirror images.")
 @click.option(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from modhub.decomposers.plain_batch import PlainBatch, never_empty, tied_columns
+from modhub.decomposers.plain_batch import PlainBatch, never_empty
+from modhub.decomposers.ties import tied_columns
 
 if TYPE_CHECKING:
     import numpy.typing as npt

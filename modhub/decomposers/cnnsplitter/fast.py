@@ -28,7 +28,7 @@ from modhub.decomposers.cnnsplitter.paper import NAME, PAPER, paper
 from modhub.decomposers.gradsplitter.distillation import Recipe, relevant
 from modhub.decomposers.gradsplitter.fast import Trainer
 from modhub.decomposers.module_batch import ModuleBatch
-from modhub.decomposers.options import Options, check_recipe, silent
+from modhub.decomposers.options import Options, check_recipe, refuse_tied, silent
 from modhub.decomposers.outcome import choose
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def cnnsplitter(
         progress: called every few steps and after every generation or level of retention.
 
     Raises:
-        UsageError: the recipe is unknown.
+        UsageError: the recipe is unknown, or recipe ``fast`` is to tie channels.
         DecomposeError: nothing can be masked.
         InvalidData: the data does not fit the network, or recipe ``paper`` finds no labels.
     """
@@ -96,6 +96,7 @@ def cnnsplitter(
     check_recipe(options.recipe, RECIPES, method=NAME)
     if options.recipe == "paper":
         return paper(network, train, validation, options=options, progress=progress)
+    refuse_tied(options, method=NAME)
     recipe = Recipe(steps=125) if options.steps is None else Recipe(steps=options.steps)
     breeder = Breeder.prepare(network, train, validation, options=options, recipe=recipe, progress=progress)
     history = breeder.search()

@@ -26,8 +26,9 @@ from modhub.decomposers.checkpoint import Checkpoint, State, optimiser_state, re
 from modhub.decomposers.clock import Clock
 from modhub.decomposers.options import AUTO, Options, silent
 from modhub.decomposers.outcome import choose, class_modules, provenance
-from modhub.decomposers.plain_batch import PlainBatch, never_empty, tied_columns
+from modhub.decomposers.plain_batch import PlainBatch, never_empty
 from modhub.decomposers.start import start
+from modhub.decomposers.ties import tied_columns
 from modhub.errors import InvalidData
 from modhub.network.modules import Decomposition, MlpHead
 from modhub.spec.manifest import Method

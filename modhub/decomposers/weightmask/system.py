@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from modhub.decomposers.options import Options, silent
+from modhub.decomposers.options import Options, refuse_tied, silent
 from modhub.decomposers.outcome import choose, class_modules, provenance
 from modhub.decomposers.weightmask.masks import density
 from modhub.decomposers.weightmask.recipe import find_recipe
@@ -49,6 +49,7 @@ def weightmask(
     """
     options = options or Options()
     recipe = find_recipe(options.recipe)
+    refuse_tied(options, method=NAME)
     if options.steps is not None:
         recipe = dataclasses.replace(recipe, steps=options.steps)
     trainer = Trainer.prepare(
