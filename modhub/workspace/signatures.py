@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from modhub import fsops
@@ -16,13 +17,14 @@ from modhub.spec.names import CollectionId
 from modhub.workspace.strangers import came_with_modhub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from modhub.fsops import Content
     from modhub.hub.client import Client
     from modhub.package.package import Package
     from modhub.package.signing import TrustedKey
+    from modhub.spec.index import Index
     from modhub.spec.lock import Lock, LockedModule
 
 
@@ -54,14 +56,23 @@ class Signatures:
             HubError: the index of a collection cannot be read.
             MissingExtra: signing is not installed.
         """
+        # A registry is asked once for each collection, not for each of its modules.
+        index_of = cache(client.index)
         for module in lock.modules:
-            self.check_module(module, fsops.bytes_of(files[module.name][MANIFEST_FILE]), client)
+            self.check_module(module, fsops.bytes_of(files[module.name][MANIFEST_FILE]), client, index_of=index_of)
 
-    def check_module(self, module: LockedModule, manifest: bytes, client: Client) -> None:
-        """Check one package of a lock; raises as `check`."""
+    def check_module(
+        self,
+        module: LockedModule,
+        manifest: bytes,
+        client: Client,
+        *,
+        index_of: Callable[..., Index] | None = None,
+    ) -> None:
+        """Check one package of a lock, by the index that its registry has now; raises as `check`."""
         if not self.keys or came_with_modhub(module, client):
             return
-        index = client.index(module.package.collection, registry=module.registry)
+        index = (index_of or client.index)(module.package.collection, registry=module.registry)
         release = index.get(module.package.name, module.version)
         signature = release.extra.get(SIGNATURE_KEY) if release else None
         if signature is None and not self.required:
