@@ -92,11 +92,12 @@ def architectures(values: dict[str, Any], axes: Axes) -> None:
 
 def compose(values: dict[str, Any], axes: Axes) -> None:
     """Draw the time of a composite over its parent's, by the number of modules."""
-    for number, cut in enumerate(dict.fromkeys(row["cut"] for row in values["rows"])):
+    for number, case in enumerate(dict.fromkeys((row["cut"], row["masks"]) for row in values["rows"])):
+        name = f"--cut {case[0]}{' --tied' if case[1] == 'tied' else ''}"
         for batch, style in ((1, ":x"), (32, "-o")):
-            rows = [row for row in values["rows"] if (row["cut"], row["batch"]) == (cut, batch)]
+            rows = [row for row in values["rows"] if (row["cut"], row["masks"], row["batch"]) == (*case, batch)]
             points = [(row["modules"], row["composite / parent"]) for row in rows]
-            axes.plot(*zip(*points, strict=True), style, color=f"C{number}", label=f"--cut {cut}, batch {batch}")
+            axes.plot(*zip(*points, strict=True), style, color=f"C{number}", label=f"{name}, batch {batch}")
     axes.plot((2, 5, 10), (0.95, 1.2, 1.7), "_", color="black", markersize=16, label="target")
     axes.set(xlabel="modules of one parent", ylabel="CPU time over the parent's", ylim=(0, None))
     axes.legend(frameon=False)
