@@ -119,14 +119,10 @@ class MappedFile(LocalFile):
             NotFound: it is gone.
             StorageError: it cannot be mapped.
         """
-        with _reading(self.path):
-            descriptor = _open_regular(self.path)
-            try:
-                return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
-            except ValueError as error:
-                raise FormatError("is empty", file=str(self.path)) from error
-            finally:
-                os.close(descriptor)
+        with _opened(self.path) as (file, size):
+            if not size:
+                raise FormatError("is empty", file=str(self.path))
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 Content: TypeAlias = bytes | LocalFile
@@ -170,11 +166,8 @@ def read_file(path: Path, *, limit: int) -> bytes:
         FormatError: it is a link, a folder, a pipe or a device, or it is larger than `limit`.
         StorageError: it cannot be read.
     """
-    with _reading(path):
-        descriptor = _open_regular(path)
-        with os.fdopen(descriptor, "rb") as file:
-            size = os.fstat(descriptor).st_size
-            data = file.read(limit + 1) if size <= limit else b""
+    with _opened(path) as (file, size):
+        data = file.read(limit + 1) if size <= limit else b""
     if size > limit or len(data) > limit:
         raise FormatError(f"holds more than the limit of {limit:,} bytes", file=str(path))
     return data
@@ -182,19 +175,16 @@ def read_file(path: Path, *, limit: int) -> bytes:
 
 def read_chunks(path: Path, *, limit: int, start: int = 0) -> Iterator[bytes]:
     """Yield the bytes of a regular file of at most `limit` bytes from a position on; see `read_file`."""
-    with _reading(path):
-        descriptor = _open_regular(path)
-        with os.fdopen(descriptor, "rb") as file:
-            size = os.fstat(descriptor).st_size
-            if not start <= size <= limit:
-                raise FormatError(f"holds {size:,} bytes, not {start:,} to {limit:,}", file=str(path))
-            file.seek(start)
-            left = limit - start
-            while chunk := file.read(min(CHUNK_BYTES, left + 1)):
-                left -= len(chunk)
-                if left < 0:
-                    raise FormatError(f"holds more than the limit of {limit:,} bytes", file=str(path))
-                yield chunk
+    with _opened(path) as (file, size):
+        if not start <= size <= limit:
+            raise FormatError(f"holds {size:,} bytes, not {start:,} to {limit:,}", file=str(path))
+        file.seek(start)
+        left = limit - start
+        while chunk := file.read(min(CHUNK_BYTES, left + 1)):
+            left -= len(chunk)
+            if left < 0:
+                raise FormatError(f"holds more than the limit of {limit:,} bytes", file=str(path))
+            yield chunk
 
 
 def local_file(path: Path, *, limit: int, sha256: str) -> LocalFile:
@@ -205,12 +195,8 @@ def local_file(path: Path, *, limit: int, sha256: str) -> LocalFile:
         FormatError: it is a link, a folder, a pipe or a device, or it is larger than `limit`.
         StorageError: it cannot be read.
     """
-    with _reading(path):
-        descriptor = _open_regular(path)
-        try:
-            size = os.fstat(descriptor).st_size
-        finally:
-            os.close(descriptor)
+    with _opened(path) as (_, size):
+        pass
     if size > limit:
         raise FormatError(f"holds more than the limit of {limit:,} bytes", file=str(path))
     return LocalFile(path=path, size=size, sha256=sha256)
@@ -494,13 +480,17 @@ def _cause(error: OSError) -> str:
     return words[:1].lower() + words[1:]
 
 
-def _open_regular(path: Path) -> int:
-    """Return a descriptor of a regular file; a pipe does not block it, a link is refused."""
-    descriptor = os.open(path, OPEN_FLAGS)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise FormatError("is not a regular file", file=str(path))
-    return descriptor
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """Yield a regular file to read, and its size; a pipe does not block it, a link is refused."""
+    with _reading(path):
+        descriptor = os.open(path, OPEN_FLAGS)
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(descriptor)
+            raise FormatError("is not a regular file", file=str(path))
+        with os.fdopen(descriptor, "rb") as file:
+            yield file, found.st_size
 
 
 def _checked_parts(files: Mapping[str, Content]) -> dict[PurePosixPath, Content]:
