@@ -46,6 +46,12 @@ STEPS = 20
 WATCHED = 1500
 """Training images whose activations are watched."""
 
+IMAGES = 5500
+"""Images that networks are trained and validated on."""
+
+JUDGED = 1000
+"""Further images that the choice of how much to keep is made on."""
+
 TASKS = 5
 """Random class sets per size, of which the modules are merged into one network."""
 
@@ -58,23 +64,34 @@ def measure(*, full: bool) -> dict[str, Any]:
     """Return the accuracy, time, size and overlap of both kinds of training, per shape; fine-tuning; and F10."""
     everything, test = cifar10("train"), cifar10("test")
     # The quick form shows that it runs; its networks have seen too little to mean much.
-    train, validation = everything.take(5500 if full else 600).split(0.1)
+    train, validation = everything.take(IMAGES if full else 600).split(0.1)
     options = Training(epochs=6 if full else 2, batch=64, flip=True, crop=4, device="cpu")
     with runs_folder("moda", full=full) as folder:
-        bench = Bench(folder, train, validation, test.take(3000 if full else 300), options)
+        more = held_out(everything) if full else None
+        bench = Bench(folder, train, validation, test.take(3000 if full else 300), options, more)
         names = list(SHAPES) if full else ["ResNet"]
         shapes = [row for name in names for row in bench.shape(name)]
         tuned = bench.fine_tuned("ResNet", epochs=2 if full else 1)
         smooth = [row for name in (SMOOTH if full else ["SiLU"]) for row in bench.resolution(name)]
     return {
         "train": len(train),
-        "validation": len(validation),
+        "validation": len(bench.judged),
         "test": len(bench.test),
         "epochs": options.epochs,
         "shapes": shapes,
         "fine-tuned": tuned,
         "high resolution": smooth,
     }
+
+
+def held_out(everything: Dataset) -> Dataset | None:
+    """Return the last images of each class, which no network is trained on; None where there are too few.
+
+    They are enough to tell a loss of one or two points, the validation data of training is not.
+    """
+    if len(everything) < 2 * IMAGES:
+        return None
+    return everything.pick(np.arange(len(everything))[::-1]).take(JUDGED)
 
 
 @contextlib.contextmanager
@@ -97,6 +114,13 @@ class Bench:
     validation: Dataset
     test: Dataset
     options: Training
+    more: Dataset | None = None
+    """What modules are chosen on; None for the validation data of training."""
+
+    @property
+    def judged(self) -> Dataset:
+        """Return what modules are chosen on."""
+        return self.validation if self.more is None else self.more
 
     def shape(self, name: str) -> list[dict[str, Any]]:
         """Return a row per kind of training and recipe."""
@@ -137,14 +161,13 @@ class Bench:
     def modules(self, model: Model, recipe: str) -> dict[str, Any]:
         """Return what a network's modules are worth and what they weigh."""
         options = Splitting(recipe=recipe, cut="none", max_loss=1.0, keep=0.05, align=1)
-        split = flow.decompose(
-            model, self.train.take(WATCHED), method="moda", validation=self.validation, options=options
-        )
+        split = flow.decompose(model, self.train.take(WATCHED), method="moda", validation=self.judged, options=options)
         parent = Session(model.network).run(self.test.x)
         whole = measure_latency(model.network, self.test)[1]
         first = sliced(split.parent, split.sites, split.modules[0])
         return {
             "rule": split.method.parameters["rule"],
+            "repaired": split.method.parameters["repaired"],
             "modules": accuracies(scores_of(split, self.test), parent, self.test),
             "sizes": {name: round(value, 4) for name, value in summary(split).items()},
             "latency": round(measure_latency(first, self.test)[1] / whole, 3),
@@ -171,16 +194,18 @@ class Bench:
 
     def resolution(self, name: str) -> list[dict[str, Any]]:
         """Return rows for a ResNet on enlarged images: how much each recipe keeps, and what it is then worth."""
-        count = min(1000, len(self.train) // 2)
         bench = dataclasses.replace(
             self,
-            train=enlarged(self.train.take(count), factor=2),
-            validation=enlarged(self.validation.take(300), factor=2),
-            test=enlarged(self.test.take(500), factor=2),
-            options=dataclasses.replace(self.options, batch=64, crop=8),
+            train=enlarged(self.train, factor=2),
+            validation=enlarged(self.validation, factor=2),
+            test=enlarged(self.test.take(1000), factor=2),
+            more=None if self.more is None else enlarged(self.more, factor=2),
+            options=dataclasses.replace(self.options, epochs=self.options.epochs + 2, crop=8),
         )
-        trained = bench.trained(f"ResNet-{name}-64", lambda: SHAPES["ResNet"](SMOOTH[name]), objective="moda")
-        parent = {"activation": name, "side": bench.train.shape[1], "train": count, **bench.measured(trained)}
+        count = len(bench.train)
+        trained = bench.trained(f"ResNet-{name}-64-{count}", lambda: SHAPES["ResNet"](SMOOTH[name]), objective="moda")
+        images = {"side": bench.train.shape[1], "train": count, "test": len(bench.test), "epochs": bench.options.epochs}
+        parent = {"activation": name, **images, **bench.measured(trained)}
         return [{**parent, "recipe": recipe, **bench.modules(trained.model, recipe)} for recipe in RECIPES]
 
 

@@ -35,7 +35,7 @@ class Options:
         flip: also train on mirror images, for data where left and right do not matter.
         align: kept channels per site are rounded to a multiple of this.
         tied: whether channels that a residual addition puts onto each other are kept or dropped together; recipe
-            ``paper`` ties them always, and MODA does.
+            ``paper`` ties them always.
         sharing: how strongly weight masks are drawn to one common mask; 0 leaves them free.
         seed: seed of every random choice.
         device: where torch computes.

@@ -3,7 +3,7 @@
 A channel is looked at where a layer reads it: there a mask acts, and there its activations have passed whatever lies
 between, such as pooling. A channel that is read in several places is as active as where it is most active. A branch
 that is added to a stream is read by the addition: it is never exactly zero, so by the paper's rule it is cut as the
-stream is, and by ours where it adds little.
+stream is.
 """
 
 from __future__ import annotations
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 BATCH = 128
 
-FAINT = 0.25
-"""Share of a site's root mean square up to which a position counts as silent: no GELU or SiLU is ever exactly zero."""
-
 
 @dataclass(frozen=True, eq=False)
 class Activity:
@@ -41,16 +38,12 @@ class Activity:
 
     Args:
         frequency: share of the class's samples for which the channel is not exactly zero everywhere: MODA's rule.
-        spread: share of all positions, over the class's samples, at which the channel is more than faint. Of a fully
-            connected layer, which has one position, that is MODA's rule again; on a feature map it does not grow with
-            the resolution.
         strength: mean magnitude over the class's samples, in units of the site's root mean square over all samples; it
             depends neither on the size of the feature map nor on exact zeros.
         seen: which channels were seen, ``[channels]``; for others both numbers say nothing.
     """
 
     frequency: Floats
-    spread: Floats
     strength: Floats
     seen: Flags
 
@@ -61,20 +54,17 @@ class Tally:
 
     channels: npt.NDArray[np.int64]
     places: torch.Tensor
-    faint: float
     active: torch.Tensor
-    spread: torch.Tensor
     magnitude: torch.Tensor
     squares: torch.Tensor
 
     @classmethod
-    def of(cls, reader: Reader, sample: torch.Tensor, *, classes: int) -> Tally:
-        """Return an empty tally; what is faint follows from a sample of what is read."""
+    def of(cls, reader: Reader, *, classes: int, device: str) -> Tally:
+        """Return an empty tally."""
         channels, places = np.unique(reader.channels, return_inverse=True)
-        zeros = torch.zeros(classes, len(channels), dtype=torch.float64, device=sample.device)
-        faint = FAINT * float(sample.float().square().mean().sqrt())
-        index = torch.from_numpy(places).to(sample.device)
-        return cls(channels, index, faint, zeros, zeros.clone(), zeros.clone(), zeros[0].clone())
+        zeros = torch.zeros(classes, len(channels), dtype=torch.float64, device=device)
+        index = torch.from_numpy(places).to(device)
+        return cls(channels, index, zeros, zeros.clone(), zeros[0].clone())
 
     def add(self, flat: torch.Tensor, member: torch.Tensor) -> None:
         """Add a batch.
@@ -85,12 +75,9 @@ class Tally:
         """
         share = torch.bincount(self.places, minlength=len(self.channels)).float()
         empty = torch.zeros(len(flat), len(self.channels), device=flat.device)
-        loud = flat.abs()
-        magnitude = empty.index_add(1, self.places, loud.mean(dim=2).float()) / share
-        spread = empty.index_add(1, self.places, (loud > self.faint).float().mean(dim=2)) / share
+        magnitude = empty.index_add(1, self.places, flat.abs().mean(dim=2).float()) / share
         active = empty.index_add(1, self.places, (flat != 0).any(dim=2).float()) > 0
         self.active += (member.T @ active.float()).double()
-        self.spread += (member.T @ spread).double()
         self.magnitude += (member.T @ magnitude).double()
         self.squares += (magnitude * member.sum(dim=1, keepdim=True)).double().square().sum(dim=0)
 
@@ -135,8 +122,7 @@ def activity(
             values[name].movedim(reader.axis, 1).reshape(len(x), len(reader.channels), -1) for reader, name in readers
         ]
 
-    sample = read(features[:: -(-len(features) // BATCH)])
-    tallies = [Tally.of(reader, value, classes=classes) for (reader, _), value in zip(readers, sample, strict=True)]
+    tallies = [Tally.of(reader, classes=classes, device=device) for reader, _ in readers]
     for first in range(0, len(features), BATCH):
         own = torch.from_numpy(columns[first : first + BATCH]).to(device)
         # Samples of other classes have a row of zeros.
@@ -150,12 +136,12 @@ def activity(
 def _joined(sites: Sites, tallies: Iterable[Tally], counts: npt.NDArray[np.int64]) -> Activity:
     """Return the numbers of all readers, of each channel the highest."""
     shape = (len(counts), sites.channel_count)
-    frequency, spread, strength = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    frequency, strength = np.zeros(shape), np.zeros(shape)
     seen = np.zeros(sites.channel_count, dtype=np.bool_)
     for tally in tallies:
         scale = float(np.sqrt(tally.squares.cpu().numpy().mean() / counts.sum())) or 1.0
-        found = (tally.active.cpu().numpy(), tally.spread.cpu().numpy(), tally.magnitude.cpu().numpy() / scale)
-        for numbers, own in zip((frequency, spread, strength), found, strict=True):
+        found = (tally.active.cpu().numpy(), tally.magnitude.cpu().numpy() / scale)
+        for numbers, own in zip((frequency, strength), found, strict=True):
             numbers[:, tally.channels] = np.maximum(numbers[:, tally.channels], own / counts[:, None])
         seen[tally.channels] = True
-    return Activity(frequency, spread, strength, seen)
+    return Activity(frequency, strength, seen)
