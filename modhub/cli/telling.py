@@ -63,6 +63,7 @@ def tell(event: Mapping[str, Any]) -> None:
     elif "kept" in event:
         parts = [f"keeps {percent(event['kept'])} of the {event.get('unit', 'kernels')} behind the trunk"]
         parts += [f"loss {event['loss']:.4g}"] if "loss" in event else []
+        parts += ["brought to the parent's statistics"] if event.get("repaired") else []
         parts += [f"composed accuracy {percent(event['accuracy'])} on validation data"] if "accuracy" in event else []
         parts += [f"about {duration(event['left_s'])} left"] if event.get("left_s") else []
         say(f"   {step:<8} {', '.join(parts)}")

@@ -108,7 +108,7 @@ def _prepare_sqlite(engine: Engine) -> None:
 
     def connected(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # Python's module would begin transactions too late.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY", "cache_size=-256"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
 
     def began(connection: Connection) -> None:
