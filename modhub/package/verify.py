@@ -39,6 +39,9 @@ VALUES = (GRAPH_FILE, STEM_FILE, VALUES_FILE)
 GRAPHS = {"standalone": STANDALONE, "values": VALUES}
 """The files that a form needs to have a graph of its own."""
 
+READ_WHOLE = {GRAPH_FILE: limits.GRAPH_BYTES, INT8_GRAPH: limits.GRAPH_BYTES, SITES_FILE: limits.SITES_BYTES}
+"""Files that are taken into memory as they are, and the most bytes of each."""
+
 
 def verify(
     files: Mapping[str, Content], *, base: Package | None = None, form: str | None = None, subject: str = "package"
@@ -108,6 +111,8 @@ def _file_problems(package: Package, form: str | None) -> Iterator[FormatError]:
             yield FormatError("is not named by the manifest", file=path if PLAIN_KEY.fullmatch(path) else shown(path))
         elif len(data) != record.size:
             yield FormatError(f"is {len(data)} bytes long, the manifest says {record.size}", file=path)
+        elif len(data) > READ_WHOLE.get(path, record.size):
+            yield FormatError(f"is {len(data)} bytes long, at most {READ_WHOLE[path]} are allowed", file=path)
         elif (found := sha256(data) if isinstance(data, bytes) else data.digest()) != record.sha256:
             yield FormatError(f"has sha256 {found}, the manifest says {record.sha256}", file=path)
 

@@ -14,6 +14,8 @@ from modhub.fsops import LARGE_BYTES, LocalFile
 from modhub.package.folder import read_collection
 from modhub.package.materialise import network_of
 from modhub.package.pack import record, seal
+from modhub.package.package import Package
+from modhub.spec.digests import FileRecord
 from modhub.workspace import Workspace
 from modhub.workspace.parts import parts_of_folder
 from tests.faults.peak import make
@@ -23,7 +25,6 @@ from tests.support.runs import run_plainly
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from modhub.package.package import Package
 
 WEIGHTS = "weights.safetensors"
 
@@ -113,4 +114,23 @@ def test_a_number_that_is_none_is_found_deep_in_a_large_file(pets: Path, tmp_pat
     forms = {"standalone": tuple(record(path, data) for path, data in sorted(files.items()))}
     flow.write_package(seal(dataclasses.replace(base.manifest, forms=forms), files), tmp_path / "base")
     with pytest.raises(InvalidPackage, match="holds NaN or infinity"):
+        flow.check(tmp_path / "base")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "sites.json"])
+def test_what_would_be_taken_into_memory_is_refused_by_its_size_alone(pets: Path, tmp_path: Path, name: str) -> None:
+    base = next(package for package in read_collection(pets) if package.name == "base")
+    records = [
+        file if file.path != name else FileRecord(path=name, size=1 << 34, sha256="0" * 64)
+        for file in base.manifest.files
+    ]
+    card = base.manifest.card
+    forms = {"standalone": tuple(file for file in records if card is None or file.path != card.path)}
+    manifest = dataclasses.replace(base.manifest, forms=forms)
+    flow.write_package(
+        Package(manifest=manifest, files={**base.contents(), "module.json": manifest.to_json()}), tmp_path / "base"
+    )
+    with (tmp_path / "base" / name).open("wb") as file:
+        file.truncate(1 << 34)  # Of holes, so that no disk is filled.
+    with pytest.raises(InvalidPackage, match="is 17179869184 bytes long, at most"):
         flow.check(tmp_path / "base")
