@@ -120,16 +120,11 @@ def test_a_number_that_is_none_is_found_deep_in_a_large_file(pets: Path, tmp_pat
 @pytest.mark.parametrize("name", ["model.onnx", "sites.json"])
 def test_what_would_be_taken_into_memory_is_refused_by_its_size_alone(pets: Path, tmp_path: Path, name: str) -> None:
     base = next(package for package in read_collection(pets) if package.name == "base")
-    records = [
-        file if file.path != name else FileRecord(path=name, size=1 << 34, sha256="0" * 64)
-        for file in base.manifest.files
-    ]
-    card = base.manifest.card
-    forms = {"standalone": tuple(file for file in records if card is None or file.path != card.path)}
-    manifest = dataclasses.replace(base.manifest, forms=forms)
-    flow.write_package(
-        Package(manifest=manifest, files={**base.contents(), "module.json": manifest.to_json()}), tmp_path / "base"
-    )
+    huge = FileRecord(path=name, size=1 << 34, sha256="0" * 64)
+    records = tuple(huge if file.path == name else file for file in base.manifest.forms["standalone"])
+    manifest = dataclasses.replace(base.manifest, forms={"standalone": records})
+    files = {**base.contents(), "module.json": manifest.to_json()}
+    flow.write_package(Package(manifest=manifest, files=files), tmp_path / "base")
     with (tmp_path / "base" / name).open("wb") as file:
         file.truncate(1 << 34)  # Of holes, so that no disk is filled.
     with pytest.raises(InvalidPackage, match="is 17179869184 bytes long, at most"):
