@@ -57,13 +57,14 @@ def start(
     """
     sites = find_sites(network)
     cut, maskable = choose_cut(network, sites, options.cut)
+    made = maskable  # Kernels are what layers make; a stream behind a bare shortcut has channels alone.
     if options.tied:
         maskable = with_streams(sites, maskable, behind=sites.after(network, cut))
     rows = options.classes or tuple(range(int(network.output_shape[-1])))
     batch = ModuleBatch(
         to_torch(network), network=network, sites=sites, cut=cut, rows=rows, maskable=maskable, tied=options.tied
     )
-    progress({"step": "trunk", "cut": cut, "sites": len(maskable), "kernels": batch.width})
+    progress({"step": "trunk", "cut": cut, "sites": len(made), "kernels": sum(site.size for site in made)})
     found = Start(
         network=network,
         sites=sites,
