@@ -34,7 +34,7 @@ NAME_BYTES = 255
 DEPTH = 32
 """Components of a path."""
 
-CACHED_BYTES = 8 << 20
+CACHED_BYTES = 2 << 20
 """Folders kept in memory, by the size of their JSON; as values they take about three times as much."""
 
 AT_ONCE = 500
