@@ -337,7 +337,7 @@ def _sites() -> Iterator[Sample]:
         "a key twice": (good.replace(b'"parts"', b'"parts":[],"parts"'), "the key 'parts' occurs twice"),
         "NaN": (good.replace(b'"size":4', b'"size":NaN'), "expected finite numbers"),
         "a list": (b"[]", "sites.json: expected an object, got a list"),
-        "more bytes than allowed": (b" " * (limits.SITES_BYTES + 1), f"expected at most {limits.SITES_BYTES} bytes"),
+        "more bytes than allowed": (b" " * (limits.SITES_BYTES + 1), f"at most {limits.SITES_BYTES} are allowed"),
     }
     for name, (data, problem) in raw.items():
         yield _sample("sites", name, base, "sites.json", data, problem)
