@@ -21,7 +21,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from modhub._version import __version__
 from modhub.errors import AccessDenied, CommitConflict, HubError, IntegrityError, InvalidName, NotFound, UsageError
-from modhub.fsops import LocalFile, chunks_of
+from modhub.fsops import LARGE_BYTES, LocalFile, bytes_of
 from modhub.hub.backend import INDEX_FILE
 from modhub.hub.hub_errors import CONFLICT, hub_error, is_of_client, is_transient, status_of, translated
 from modhub.hub.hub_reader import PAUSES_S, ask, commit_of, pause, retried, stream_file
@@ -43,8 +43,6 @@ MAIN = "main"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 NEXT_PAGE = re.compile(r'<([^<>]+)>\s*;\s*rel="?next"?')
 PAGES = 10_000
-IN_MEMORY_BYTES = 8 << 20
-"""Local files below this size are read before they are sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +239,7 @@ class HuggingFaceBackend:
             base = parent
         else:
             raise self._conflict(collection, parent)
-        index = b"".join(chunks_of(changes[INDEX_FILE]))
+        index = bytes_of(changes[INDEX_FILE])
         for pause_s in (*PAUSES_S, None):
             try:
                 return self._commit_once(collection, changes, parent=base, message=message)
@@ -306,8 +304,8 @@ class HuggingFaceBackend:
         """
         from huggingface_hub import CommitOperationAdd
 
-        if isinstance(content, LocalFile) and content.size < IN_MEMORY_BYTES:
-            content = b"".join(content.chunks())
+        if isinstance(content, LocalFile) and content.size < LARGE_BYTES:
+            content = bytes_of(content)
         source: Any = content.path if isinstance(content, LocalFile) else content
         if self.endpoint != HUB:
             file = content.path.open("rb") if isinstance(content, LocalFile) else io.BytesIO(content)
@@ -351,7 +349,7 @@ def _check_sent(operation: CommitOperationAdd, content: Content) -> None:
     Raises:
         IntegrityError: it was changed.
     """
-    if not isinstance(content, LocalFile) or content.size < IN_MEMORY_BYTES:
+    if not isinstance(content, LocalFile) or content.size < LARGE_BYTES:
         return
     sent = operation.upload_info.sha256
     if sent is None:
