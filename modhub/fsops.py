@@ -93,10 +93,7 @@ class LocalFile:
             NotFound: it is gone.
             StorageError: it cannot be read.
         """
-        digest = hashlib.sha256()
-        for chunk in read_chunks(self.path, limit=self.size):
-            digest.update(chunk)
-        return digest.hexdigest()
+        return digest_of(self.path, limit=self.size)
 
     def _check(self, digest: str) -> None:
         if digest != self.sha256:
@@ -185,6 +182,14 @@ def read_chunks(path: Path, *, limit: int, start: int = 0) -> Iterator[bytes]:
             if left < 0:
                 raise FormatError(f"holds more than the limit of {limit:,} bytes", file=str(path))
             yield chunk
+
+
+def digest_of(path: Path, *, limit: int) -> str:
+    """Return the SHA-256 of a regular file of at most `limit` bytes, of which memory holds a piece; see `read_file`."""
+    digest = hashlib.sha256()
+    for chunk in read_chunks(path, limit=limit):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def local_file(path: Path, *, limit: int, sha256: str) -> LocalFile:

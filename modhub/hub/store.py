@@ -99,7 +99,7 @@ class Store:
         """
         path = self.path(digest)
         try:
-            whole = _digest_of(path, limit=size) == digest
+            whole = fsops.digest_of(path, limit=size) == digest
         except NotFound:
             return False
         except FormatError:
@@ -219,10 +219,3 @@ class Store:
             StorageError: the store cannot be written.
         """
         return fsops.remove_leftovers(self.root, older_than_s=older_than_s)
-
-
-def _digest_of(path: Path, *, limit: int) -> str:
-    sums = hashlib.sha256()
-    for chunk in fsops.read_chunks(path, limit=limit):
-        sums.update(chunk)
-    return sums.hexdigest()

@@ -55,7 +55,7 @@ def standalone(package: Package, network: Network) -> Package:
     """
     graph, weights = to_onnx(network)
     own = {record.path for records in package.manifest.forms.values() for record in records}
-    rest = {path: data for path, data in package.contents().items() if path not in own | {MANIFEST_FILE, CARD_FILE}}
+    rest = {path: package.read(path) for path in package.files if path not in own | {MANIFEST_FILE, CARD_FILE}}
     kept = {record.path for record in package.manifest.forms.get("standalone", ())}
     files = {path: package.read(path) for path in kept if path in package.files}
     files |= {GRAPH_FILE: graph, WEIGHTS_FILE: weights, **rest}

@@ -90,9 +90,10 @@ def open_module(package: Package, base: Package) -> tuple[Network, Sites, ClassM
     Raises:
         FormatError: the delta belongs to another base or does not fit it.
     """
-    opened, module = open_base(base), read_module(package, base)
+    opened, data = open_base(base), package.data(DELTA_FILE)
+    module = _module(data, package, opened)
     try:
-        network = completed(package.data(DELTA_FILE), opened.network, module, stem=opened.stem)
+        network = completed(data, opened.network, module, stem=opened.stem)
     except FormatError as error:
         raise error.in_file(DELTA_FILE) from error
     return network, opened.sites, module
@@ -104,11 +105,15 @@ def read_module(package: Package, base: Package) -> ClassModule:
     Raises:
         FormatError: the delta belongs to another base or does not fit it.
     """
-    opened = open_base(base)
+    return _module(package.data(DELTA_FILE), package, open_base(base))
+
+
+def _module(data: Buffer, package: Package, opened: Base) -> ClassModule:
+    """Return the class module that the bytes of a package's delta describe, over the base that was opened."""
     calibration = package.manifest.output.calibration
     try:
         return from_delta(
-            package.data(DELTA_FILE),
+            data,
             opened.network,
             opened.sites,
             base=opened.fingerprint,

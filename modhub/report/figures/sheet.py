@@ -15,7 +15,6 @@ from modhub.report.figures.style import BLUE, EMPTY, INK, MUTED, PAPER, RULE, SE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
 
     from matplotlib.figure import SubFigure
 
@@ -54,8 +53,10 @@ def render(panels: Sequence[Panel], *, format: str) -> bytes:
     width = max(sum(panel.width for panel in row) for row in rows)
     heights = [max(panel.height for panel in row) for row in rows]
     data = io.BytesIO()
+    # The stub lists every key as a literal type.
+    settings: Any = SETTINGS
     # The settings hold while the figure is made and saved, and are put back; two threads must not draw at once.
-    with _settings(salt=panels[0].title), warnings.catch_warnings():
+    with mpl.rc_context(settings), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes in a PNG, and right in an SVG.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=(width, sum(heights)), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
@@ -74,8 +75,9 @@ def render(panels: Sequence[Panel], *, format: str) -> bytes:
 def with_own_names(svg: bytes) -> bytes:
     """Return an SVG of matplotlib's with the names inside it numbered in the order in which they come.
 
-    A name there is a digest of what it stands for, every digit of its place included. The layout's solver leaves the
-    last digits to chance; what is drawn is written with six, so that the names alone would differ from time to time.
+    A name there is a digest of a number drawn at random and of what it stands for, every digit of its place included.
+    The layout's solver leaves the last digits to chance too; what is drawn is written with six, so that the names alone
+    would differ from time to time.
     """
     numbers: dict[bytes, int] = {}
 
@@ -83,13 +85,6 @@ def with_own_names(svg: bytes) -> bytes:
         return b"%sn%d" % (name[1], numbers.setdefault(name[2], len(numbers)))
 
     return NAME.sub(renamed, svg)
-
-
-def _settings(*, salt: str) -> AbstractContextManager[None]:
-    """Return the settings of all figures; `salt` makes the names inside an SVG the same every time."""
-    # The stub lists every key as a literal type.
-    settings: Any = {**SETTINGS, "svg.hashsalt": salt}
-    return mpl.rc_context(settings)
 
 
 def _draw_row(line: SubFigure, row: Sequence[Panel], *, width: float, height: float) -> None:
